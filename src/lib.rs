@@ -1,0 +1,3 @@
+//! Assay: a verifying pull-through cache for OCI registries.
+#![forbid(unsafe_code)]
+pub mod oci;

@@ -1,0 +1,184 @@
+//! One strict pass over untrusted JSON before anything is read from it.
+//!
+//! Go, which nearly every client is written in, folds the case of keys and takes the last of two
+//! equal ones; serde does neither. A document that two parsers read differently could be verified
+//! as one thing and used as another, so such documents are refused (CVE-2021-41190 and its class).
+
+use std::collections::HashSet;
+use std::fmt;
+
+use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
+
+/// Deepest nesting we read. Manifests need 5; Go's and serde's own limits are far higher.
+pub const DEPTH_MAX: usize = 32;
+
+/// Keys with a meaning in manifests and signature payloads; any other spelling of them is refused.
+const KNOWN_KEYS: [&str; 26] = [
+    "schemaVersion",
+    "mediaType",
+    "artifactType",
+    "config",
+    "layers",
+    "manifests",
+    "subject",
+    "annotations",
+    "digest",
+    "size",
+    "urls",
+    "data",
+    "platform",
+    "architecture",
+    "os",
+    "variant",
+    "critical",
+    "identity",
+    "docker-reference",
+    "image",
+    "docker-manifest-digest",
+    "type",
+    "optional",
+    "_type",
+    "predicateType",
+    "predicate",
+];
+
+/// Checks that `bytes` is one UTF-8 JSON document that every parser reads alike: no byte-order mark,
+/// nothing behind it, no key twice, no known key in another spelling, at most [`DEPTH_MAX`] deep.
+///
+/// # Errors
+/// A sentence that says what is wrong and where.
+pub fn check(bytes: &[u8]) -> Result<(), String> {
+    let text = std::str::from_utf8(bytes).map_err(|e| format!("not UTF-8 at byte {}", e.valid_up_to()))?;
+    let mut parser = serde_json::Deserializer::from_str(text);
+    Strict { depth: 0, free_keys: false }.deserialize(&mut parser).map_err(|e| e.to_string())?;
+    parser.end().map_err(|e| e.to_string())
+}
+
+#[derive(Clone, Copy)]
+struct Strict {
+    depth: usize,
+    /// Inside a map whose keys belong to the user (annotations).
+    free_keys: bool,
+}
+
+impl Strict {
+    fn inner<E: serde::de::Error>(self, free_keys: bool) -> Result<Self, E> {
+        if self.depth == DEPTH_MAX {
+            return Err(E::custom(format_args!("nested deeper than {DEPTH_MAX}")));
+        }
+        Ok(Self { depth: self.depth + 1, free_keys })
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Strict {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Strict {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("JSON")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        let mut seen = HashSet::new();
+        while let Some(key) = map.next_key::<String>()? {
+            if !self.free_keys
+                && let Some(known) = KNOWN_KEYS.iter().find(|known| **known != key && folded(known) == folded(&key))
+            {
+                return Err(A::Error::custom(format_args!(
+                    "key `{}` is another spelling of `{known}`",
+                    key.escape_debug()
+                )));
+            }
+            map.next_value_seed(self.inner(key == "annotations")?)?;
+            if seen.contains(&key) {
+                return Err(A::Error::custom(format_args!("key `{}` stands twice", key.escape_debug())));
+            }
+            seen.insert(key);
+        }
+        Ok(())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
+        while seq.next_element_seed(self.inner(false)?)?.is_some() {}
+        Ok(())
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<(), E> {
+        Ok(())
+    }
+    fn visit_i64<E>(self, _: i64) -> Result<(), E> {
+        Ok(())
+    }
+    fn visit_u64<E>(self, _: u64) -> Result<(), E> {
+        Ok(())
+    }
+    fn visit_f64<E>(self, _: f64) -> Result<(), E> {
+        Ok(())
+    }
+    fn visit_str<E>(self, _: &str) -> Result<(), E> {
+        Ok(())
+    }
+    fn visit_unit<E>(self) -> Result<(), E> {
+        Ok(())
+    }
+}
+
+/// Unicode simple folding, near enough: it joins at least what Go's decoder joins (`ſ` and `s`,
+/// the Kelvin sign and `k`).
+fn folded(key: &str) -> String {
+    key.to_uppercase().to_lowercase()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn what_parsers_read_differently_is_refused() {
+        for (bad, why) in [
+            (r#"{"layers":[],"layers":[]}"#, "stands twice"),
+            (r#"{"layers":[],"l\u0061yers":[]}"#, "stands twice"),
+            (r#"{"Layers":[]}"#, "another spelling"),
+            (r#"{"layerſ":[]}"#, "another spelling"),
+            (r#"{"x":{"SIZE":1}}"#, "another spelling"),
+            ("\u{feff}{}", "expected value"),
+            ("{} {}", "trailing"),
+            ("{}x", "trailing"),
+            ("{", "EOF"),
+            ("", "EOF"),
+            (r#"{"annotations":{"a":"1","a":"2"}}"#, "stands twice"),
+        ] {
+            let error = check(bad.as_bytes()).expect_err(bad);
+            assert!(error.contains(why), "{bad}: {error}");
+        }
+        assert!(check(b"{\"a\":\"\xff\"}").unwrap_err().contains("UTF-8"));
+        assert!(check(("[".repeat(40) + &"]".repeat(40)).as_bytes()).unwrap_err().contains("nested deeper"));
+    }
+
+    #[test]
+    fn honest_documents_pass() {
+        for good in [
+            r#"{"schemaVersion":2,"layers":[{"digest":"x","size":3}],"annotations":{"Size":"1","size":"2"}}"#,
+            "[1,2.5,null,true,\"x\"]",
+            "{}",
+        ] {
+            assert_eq!(check(good.as_bytes()), Ok(()), "{good}");
+        }
+        assert_eq!(check(("[".repeat(30) + &"]".repeat(30)).as_bytes()), Ok(()));
+    }
+
+    proptest! {
+        #[test]
+        fn it_never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+            let _ = check(&bytes);
+        }
+    }
+}
