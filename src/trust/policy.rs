@@ -1,0 +1,283 @@
+//! Rules: which repositories must have been signed by whom.
+
+use globset::{GlobBuilder, GlobMatcher};
+
+use crate::oci::{Digest, Repository};
+
+use super::key::KeySigner;
+
+/// Ordered rules. The first whose pattern matches a repository decides; where none matches, the
+/// answer is no.
+#[derive(Clone, Debug, Default)]
+pub struct Policy {
+    rules: Vec<Rule>,
+    /// Shown to people whose image no rule covers.
+    no_rule_hint: Option<String>,
+}
+
+/// One rule.
+#[derive(Clone, Debug)]
+pub struct Rule {
+    name: String,
+    patterns: Vec<Pattern>,
+    enforcement: Enforcement,
+    fingerprint: Fingerprint,
+}
+
+/// What becomes of an image that a rule matches.
+#[derive(Clone, Debug)]
+pub enum Enforcement {
+    /// Serve what is signed as demanded, refuse the rest.
+    Enforce(Demand),
+    /// Serve everything, and record what would have been refused.
+    Audit(Demand),
+    /// Serve everything, look for nothing.
+    Off(danger::Unsigned),
+}
+
+/// What is unsafe to choose, and must be written out to be chosen.
+pub mod danger {
+    /// "Serve this without any signature": made only from `mode = "off"` in a rule.
+    #[derive(Clone, Copy, Debug)]
+    pub struct Unsigned(());
+
+    impl Unsigned {
+        /// The operator wrote it out.
+        pub fn as_written_by_the_operator() -> Self {
+            Self(())
+        }
+    }
+}
+
+/// Who must have signed.
+#[derive(Clone, Debug)]
+pub struct Demand {
+    /// One of the signers, or every one of them.
+    pub require: Require,
+    /// The signers. Empty only in audit mode.
+    pub signers: Vec<KeySigner>,
+    /// Whether the repository that a signature names must be this one.
+    pub docker_reference: DockerReference,
+}
+
+/// How many of the signers must have signed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Require {
+    /// At least one.
+    Any,
+    /// Every one.
+    All,
+}
+
+/// What to make of the `docker-reference` in a classic signature.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DockerReference {
+    /// Do not look at it, as cosign does.
+    Ignore,
+    /// It must name the repository that is asked. Bundles carry no reference and so cannot satisfy it.
+    Repository,
+    /// As `Repository`, after the prefix `ours` of the asked repository was replaced by `signed`.
+    Remap {
+        /// Prefix of the repository as it is asked here.
+        ours: String,
+        /// Prefix under which the publisher signed it.
+        signed: String,
+    },
+}
+
+/// A pattern over whole repository names: `*` within one component, `**` across components.
+#[derive(Clone, Debug)]
+pub struct Pattern {
+    text: String,
+    matcher: GlobMatcher,
+}
+
+/// Why a pattern is not one.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PatternError {
+    /// The glob does not parse.
+    #[error("not a pattern: {0}")]
+    Glob(String),
+    /// It names a tag or a digest.
+    #[error(
+        "patterns name repositories, not tags or digests: a blob or a digest belongs to no tag, so a rule per tag could be walked around"
+    )]
+    Tag,
+    /// It has no registry in front.
+    #[error("write the registry too, for example `docker.io/{0}`")]
+    NoRegistry(String),
+}
+
+/// Stands for a rule and the trust material it uses; a recorded verdict counts only under the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+pub struct Fingerprint {
+    /// Of everything the rule demands.
+    pub rule: Digest,
+    /// Of the keys it relies on.
+    pub trust: Digest,
+}
+
+impl Policy {
+    /// Rules in the order they are tried.
+    pub fn new(rules: Vec<Rule>, no_rule_hint: Option<String>) -> Self {
+        Self { rules, no_rule_hint }
+    }
+
+    /// The first rule that matches. `None` means: refuse.
+    pub fn rule_for(&self, repository: &Repository) -> Option<&Rule> {
+        let name = repository.to_string();
+        self.rules.iter().find(|rule| rule.patterns.iter().any(|pattern| pattern.matcher.is_match(&name)))
+    }
+
+    /// All rules, in order.
+    pub fn rules(&self) -> &[Rule] {
+        &self.rules
+    }
+
+    /// What the operator wants people to read whose image no rule covers.
+    pub fn no_rule_hint(&self) -> Option<&str> {
+        self.no_rule_hint.as_deref()
+    }
+}
+
+impl Rule {
+    /// A rule; its fingerprint is computed here.
+    pub fn new(name: String, patterns: Vec<Pattern>, enforcement: Enforcement) -> Self {
+        let fingerprint = Fingerprint::of(&enforcement);
+        Self { name, patterns, enforcement, fingerprint }
+    }
+
+    /// What people call it.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// What becomes of images it matches.
+    pub fn enforcement(&self) -> &Enforcement {
+        &self.enforcement
+    }
+
+    /// The repositories it is for.
+    pub fn patterns(&self) -> &[Pattern] {
+        &self.patterns
+    }
+
+    /// Changes with everything the rule demands, and with nothing else.
+    pub fn fingerprint(&self) -> Fingerprint {
+        self.fingerprint
+    }
+
+    /// Who must have signed, unless the rule is off.
+    pub fn demand(&self) -> Option<&Demand> {
+        match &self.enforcement {
+            Enforcement::Enforce(demand) | Enforcement::Audit(demand) => Some(demand),
+            Enforcement::Off(_) => None,
+        }
+    }
+}
+
+impl Enforcement {
+    /// The word for it in the configuration, logs and metrics.
+    pub fn mode(&self) -> &'static str {
+        match self {
+            Self::Enforce(_) => "enforce",
+            Self::Audit(_) => "audit",
+            Self::Off(_) => "off",
+        }
+    }
+}
+
+impl Fingerprint {
+    fn of(enforcement: &Enforcement) -> Self {
+        let demand = match enforcement {
+            Enforcement::Enforce(demand) | Enforcement::Audit(demand) => Some(demand),
+            Enforcement::Off(_) => None,
+        };
+        let rule = serde_json::json!({
+            // Raise when the meaning of a check changes, so that older verdicts are judged again.
+            "checks": 1,
+            "mode": enforcement.mode(),
+            "require": demand.map(|d| d.require),
+            "docker_reference": demand.map(|d| format!("{:?}", d.docker_reference)),
+            "windows": demand.map(|d| d.signers.iter().map(|s| (s.not_before.map(|t| t.to_string()), s.not_after.map(|t| t.to_string()))).collect::<Vec<_>>()),
+        });
+        let keys: Vec<String> =
+            demand.iter().flat_map(|d| &d.signers).map(|s| s.key.fingerprint().to_string()).collect();
+        Self { rule: Digest::of(rule.to_string().as_bytes()), trust: Digest::of(keys.join("\n").as_bytes()) }
+    }
+}
+
+impl Pattern {
+    /// Reads a pattern such as `ghcr.io/acme/**`.
+    pub fn parse(text: &str) -> Result<Self, PatternError> {
+        let (host, path) = text.split_once('/').ok_or_else(|| PatternError::NoRegistry(text.to_owned()))?;
+        if path.contains(':') || path.contains('@') {
+            return Err(PatternError::Tag);
+        }
+        let wild = host.contains(['*', '?', '[', '{']);
+        if !wild && !crate::oci::is_host(host) && host.parse::<crate::oci::Registry>().is_err() {
+            return Err(PatternError::NoRegistry(text.to_owned()));
+        }
+        let matcher = GlobBuilder::new(text)
+            .literal_separator(true)
+            .backslash_escape(false)
+            .build()
+            .map_err(|e| PatternError::Glob(e.kind().to_string()))?
+            .compile_matcher();
+        Ok(Self { text: text.to_owned(), matcher })
+    }
+
+    /// The text as written.
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// Whether a repository's whole name fits.
+    pub fn matches(&self, name: &str) -> bool {
+        self.matcher.is_match(name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn off(name: &str, pattern: &str) -> Rule {
+        let written = Enforcement::Off(danger::Unsigned::as_written_by_the_operator());
+        Rule::new(name.to_owned(), vec![Pattern::parse(pattern).unwrap()], written)
+    }
+
+    fn repository(text: &str) -> Repository {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn the_first_matching_rule_decides_and_nothing_means_no() {
+        let policy = Policy::new(vec![off("one", "ghcr.io/acme/*"), off("two", "ghcr.io/acme/**")], None);
+        let name = |text| policy.rule_for(&repository(text)).map(|rule| rule.name().to_owned());
+        assert_eq!(name("ghcr.io/acme/a"), Some("one".to_owned()));
+        assert_eq!(name("ghcr.io/acme/a/b"), Some("two".to_owned()));
+        assert_eq!(name("ghcr.io/acme-evil/a"), None);
+        assert_eq!(name("evil.io/ghcr.io/acme/a"), None, "patterns match whole names");
+        assert_eq!(name("docker.io/library/alpine"), None);
+    }
+
+    #[test]
+    fn a_star_stays_within_one_component() {
+        let pattern = Pattern::parse("*.acme.io/a*/x").unwrap();
+        assert!(pattern.matches("eu.acme.io/ab/x"));
+        assert!(!pattern.matches("eu.acme.io/ab/y/x"));
+        assert!(!pattern.matches("evil.io/eu.acme.io/ab/x"));
+    }
+
+    #[test]
+    fn patterns_over_tags_are_refused() {
+        for bad in ["ghcr.io/acme/app:v*", "ghcr.io/acme/app@sha256:00"] {
+            assert_eq!(Pattern::parse(bad).unwrap_err(), PatternError::Tag);
+        }
+        assert!(Pattern::parse("localhost:5000/app").is_ok(), "a port is no tag");
+        assert!(Pattern::parse("alpine").is_err());
+        assert!(matches!(Pattern::parse("ghcr.io/[").unwrap_err(), PatternError::Glob(_)));
+    }
+}
