@@ -42,6 +42,9 @@ const KNOWN_KEYS: [&str; 26] = [
     "predicate",
 ];
 
+/// Below these keys all other keys are the user's own words.
+const FREE_FORM: [&str; 3] = ["annotations", "optional", "predicate"];
+
 /// Checks that `bytes` is one UTF-8 JSON document that every parser reads alike: no byte-order mark,
 /// nothing behind it, no key twice, no known key in another spelling, at most [`DEPTH_MAX`] deep.
 ///
@@ -57,7 +60,7 @@ pub fn check(bytes: &[u8]) -> Result<(), String> {
 #[derive(Clone, Copy)]
 struct Strict {
     depth: usize,
-    /// Inside a map whose keys belong to the user (annotations).
+    /// Below one of [`FREE_FORM`].
     free_keys: bool,
 }
 
@@ -96,7 +99,7 @@ impl<'de> Visitor<'de> for Strict {
                     key.escape_debug()
                 )));
             }
-            map.next_value_seed(self.inner(key == "annotations")?)?;
+            map.next_value_seed(self.inner(self.free_keys || FREE_FORM.contains(&key.as_str()))?)?;
             if seen.contains(&key) {
                 return Err(A::Error::custom(format_args!("key `{}` stands twice", key.escape_debug())));
             }
@@ -106,7 +109,7 @@ impl<'de> Visitor<'de> for Strict {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
-        while seq.next_element_seed(self.inner(false)?)?.is_some() {}
+        while seq.next_element_seed(self.inner(self.free_keys)?)?.is_some() {}
         Ok(())
     }
 

@@ -3,10 +3,21 @@
 //! Pure: bytes and a time in, a verdict with evidence out. No I/O, no async, no clock of its own.
 //! The only place that mints proofs.
 
+pub mod artefact;
+mod gate;
 mod key;
 mod policy;
+mod proof;
+mod signature;
+#[cfg(test)]
+mod tests;
+mod verdict;
 
+pub use gate::{Judgement, Search, judge, pass_artefact, recall, refuse, still_stands};
 pub use key::{KeyError, KeySigner, PublicKey};
 pub use policy::{
     Demand, DockerReference, Enforcement, Fingerprint, Pattern, PatternError, Policy, Require, Rule, danger,
 };
+pub use proof::{AdmittedBlob, AdmittedManifest, Artefact, ArtefactBlob, Inspected, Mismatch, Verified};
+pub use signature::{BUNDLE_MAX, Candidate, Material, PAYLOAD_MAX, PROOFS_MAX, SUBJECTS_MAX};
+pub use verdict::{CandidateReport, Check, Decision, Found, Looked, Reason, SignerSeen, Verdict};

@@ -1,0 +1,242 @@
+//! Verdicts: each step of a judgement, what it saw and how it ended.
+//!
+//! One value feeds the refusal text, `explain`, the ledger, the log and the metrics, so they cannot
+//! disagree.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::oci::{Digest, Repository};
+
+use super::policy::Fingerprint;
+
+/// What was decided about one manifest of one repository under one rule, and on what evidence.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Verdict {
+    /// Where it was asked for. A verdict is worth nothing in another repository.
+    pub repository: Repository,
+    /// The manifest.
+    pub digest: Digest,
+    /// The rule that decided.
+    pub rule: String,
+    /// `enforce`, `audit` or `off`.
+    pub mode: String,
+    /// Of the rule and of its keys, at the time.
+    pub fingerprint: Fingerprint,
+    /// When.
+    pub judged_at: Timestamp,
+    /// How it ended.
+    pub decision: Decision,
+    /// Where signatures were looked for.
+    pub looked_at: Vec<Looked>,
+    /// Each candidate with each check that ran on it.
+    pub candidates: Vec<CandidateReport>,
+}
+
+/// How a judgement ended. "Could not check" is never "unsigned".
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "outcome", rename_all = "snake_case")]
+pub enum Decision {
+    /// Signed as the rule demands.
+    Verified {
+        /// By these.
+        signers: Vec<SignerSeen>,
+    },
+    /// Looked at, and not signed as the rule demands.
+    Refused {
+        /// The kind of reason.
+        reason: Reason,
+        /// What was found, in words.
+        detail: String,
+    },
+    /// Something needed could not be had, so nothing is known.
+    Unknown {
+        /// What could not be had.
+        detail: String,
+    },
+    /// The rule is off: nothing was looked for.
+    Unchecked,
+    /// A signature, attestation or bill of materials, passed on so that clients can verify for
+    /// themselves. Not an image, and checked not to be one.
+    Artefact,
+}
+
+/// Why an image is refused. The codes are part of the interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum Reason {
+    /// No rule is about this repository.
+    NoPolicy,
+    /// Nothing that could be a signature was found.
+    NoSignature,
+    /// A signature document cannot be read as one.
+    MalformedSignature,
+    /// There is a signature, by nobody whom the rule names.
+    UntrustedKey,
+    /// Signed by a named key outside the time in which that key is trusted.
+    KeyOutsideValidity,
+    /// Validly signed, but what is signed is no image signature (an attestation, for example).
+    NotASignature,
+    /// Validly signed, but about another digest.
+    WrongSubject,
+    /// Validly signed, but for another repository.
+    WrongReference,
+    /// Not all of the demanded signers have signed.
+    MissingSigner,
+    /// More signature material than is read; what was read does not suffice.
+    OverLimit,
+    /// Nothing verified in this repository names this digest.
+    NotNamed,
+    /// Under the tag of a signature artefact lies something else.
+    NotAnArtefact,
+    /// Upstream's document is no manifest that all clients read alike.
+    UnsafeManifest,
+}
+
+impl Reason {
+    /// The code as it stands in messages, logs and metrics.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::NoPolicy => "NO_POLICY",
+            Self::NoSignature => "NO_SIGNATURE",
+            Self::MalformedSignature => "MALFORMED_SIGNATURE",
+            Self::UntrustedKey => "UNTRUSTED_KEY",
+            Self::KeyOutsideValidity => "KEY_OUTSIDE_VALIDITY",
+            Self::NotASignature => "NOT_A_SIGNATURE",
+            Self::WrongSubject => "WRONG_SUBJECT",
+            Self::WrongReference => "WRONG_REFERENCE",
+            Self::MissingSigner => "MISSING_SIGNER",
+            Self::OverLimit => "OVER_LIMIT",
+            Self::NotNamed => "NOT_NAMED",
+            Self::NotAnArtefact => "NOT_AN_ARTEFACT",
+            Self::UnsafeManifest => "UNSAFE_MANIFEST",
+        }
+    }
+
+    /// What a person can do about it.
+    pub fn next_step(self) -> &'static str {
+        match self {
+            Self::NoPolicy => "add a [[policy]] whose `images` covers it",
+            Self::NoSignature => {
+                "sign the index with `cosign sign`, or add a rule that says this repository is not signed"
+            }
+            Self::MalformedSignature => "sign it again with a current cosign",
+            Self::UntrustedKey => "check who signed it; if they may, add their key to the rule",
+            Self::KeyOutsideValidity => "sign it with the current key, or change not_before/not_after of this signer",
+            Self::NotASignature => "sign the image itself: `cosign sign`, not only `cosign attest`",
+            Self::WrongSubject => "sign this digest; the signature found is about another one",
+            Self::WrongReference => "sign it under this repository, or change docker_reference in the rule",
+            Self::MissingSigner => "have the missing signers sign it, or use require = \"any\"",
+            Self::OverLimit => "remove superfluous signatures from the repository",
+            Self::NotNamed => {
+                "pull the image by its tag or index digest first, or sign this manifest too: `cosign sign --recursive`"
+            }
+            Self::NotAnArtefact => "pull images by their own tags",
+            Self::UnsafeManifest => "push the image again with a current tool",
+        }
+    }
+}
+
+/// A place where signatures were looked for.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Looked {
+    /// For example `referrers` or `tag sha256-….sig`.
+    pub place: String,
+    /// What was there.
+    pub found: Found,
+}
+
+/// What was found in one place.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Found {
+    /// So many candidates.
+    Candidates(usize),
+    /// Upstream says that there is nothing.
+    Nothing,
+    /// Could not be looked at.
+    Failed(String),
+    /// More than is read.
+    OverLimit(String),
+}
+
+/// A signer as a verdict remembers them.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SignerSeen {
+    /// The name in the rule.
+    pub name: String,
+    /// Fingerprint of the key.
+    pub key: Digest,
+}
+
+/// What became of one candidate signature.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CandidateReport {
+    /// Where it lay.
+    pub place: String,
+    /// `classic` or `bundle`.
+    pub format: String,
+    /// The checks that ran, in order. A check that did not run is not here.
+    pub checks: Vec<Check>,
+    /// Who signed, if a named key did and every check passed.
+    pub signers: Vec<SignerSeen>,
+}
+
+/// One check.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Check {
+    /// What was checked.
+    pub name: String,
+    /// Whether it passed.
+    pub passed: bool,
+    /// What was found, and what was expected where that differs.
+    pub detail: String,
+    /// The reason this counts as, if it failed.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub reason: Option<Reason>,
+}
+
+impl Verdict {
+    /// Signed as demanded, whatever the mode.
+    pub fn is_verified(&self) -> bool {
+        matches!(self.decision, Decision::Verified { .. })
+    }
+
+    /// The word for the outcome in logs, metrics and headers.
+    pub fn outcome(&self) -> &'static str {
+        match (&self.decision, self.mode.as_str()) {
+            (Decision::Verified { .. }, _) => "verified",
+            (Decision::Unchecked, _) => "off",
+            (Decision::Artefact, _) => "artefact",
+            (Decision::Refused { .. } | Decision::Unknown { .. }, "audit") => "audit",
+            (Decision::Refused { .. }, _) => "refused",
+            (Decision::Unknown { .. }, _) => "unknown",
+        }
+    }
+
+    /// The signers' names, for a line of text; empty when nobody was verified.
+    pub fn signer_names(&self) -> String {
+        let Decision::Verified { signers } = &self.decision else { return String::new() };
+        signers.iter().map(|signer| signer.name.as_str()).collect::<Vec<_>>().join(", ")
+    }
+
+    /// Why it was, or in audit mode would have been, refused.
+    pub fn refusal(&self) -> Option<(Reason, &str)> {
+        match &self.decision {
+            Decision::Refused { reason, detail } => Some((*reason, detail)),
+            _ => None,
+        }
+    }
+}
+
+impl std::fmt::Display for Found {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Candidates(1) => f.write_str("1 candidate"),
+            Self::Candidates(n) => write!(f, "{n} candidates"),
+            Self::Nothing => f.write_str("nothing there"),
+            Self::Failed(why) => write!(f, "could not look: {why}"),
+            Self::OverLimit(what) => write!(f, "over the limit: {what}"),
+        }
+    }
+}
