@@ -1,4 +1,8 @@
 //! Assay: a verifying pull-through cache for OCI registries.
 #![forbid(unsafe_code)]
+pub mod clock;
 pub mod oci;
+pub mod pull;
+pub mod store;
+pub mod tasks;
 pub mod trust;

@@ -1,0 +1,19 @@
+//! Bytes at rest: spools that grow, content under its digest. Knows digests, not trust.
+//!
+//! `Spool` (growing) → `Sealed` (length and digest fit, durable) → committed under its digest →
+//! `StoredBlob`. Each step consumes the one before, so nothing unchecked is ever published.
+
+mod disk;
+mod on_disk;
+mod spool;
+mod stored;
+
+pub use disk::{DiskStore, StoreError};
+pub use spool::{Incoming, Progress, Sealed, Spool, SpoolError};
+pub use stored::{StoredBlob, StoredError, StoredReader};
+
+/// The last bytes of content stay here until the whole digest is known.
+///
+/// One byte would keep a client from ever holding complete bad content. 64 KiB does more: it is
+/// larger than nearly every image config, so those are checked before their first byte leaves.
+pub const HOLD_BACK: u64 = 64 * 1024;

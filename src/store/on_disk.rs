@@ -1,0 +1,99 @@
+//! The few file operations that need care: no links are followed, nothing is world-readable.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::path::Path;
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
+
+/// Which file this is and when it last changed. Equal identities mean: the bytes hashed then are the
+/// bytes there now, unless somebody writes to the raw device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Identity {
+    device: u64,
+    inode: u64,
+    size: u64,
+    modified: (i64, i64),
+    changed: (i64, i64),
+}
+
+impl Identity {
+    pub(super) fn of(file: &File) -> io::Result<Self> {
+        let meta = file.metadata()?;
+        Ok(Self {
+            device: meta.dev(),
+            inode: meta.ino(),
+            size: meta.size(),
+            modified: (meta.mtime(), meta.mtime_nsec()),
+            changed: (meta.ctime(), meta.ctime_nsec()),
+        })
+    }
+
+    pub(super) fn size(&self) -> u64 {
+        self.size
+    }
+}
+
+/// A new file that only this user can read. Fails if anything is there already.
+pub(super) fn create_private(path: &Path) -> io::Result<File> {
+    std::fs::OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(path)
+}
+
+/// Opens an ordinary file below `root` that is this user's own and has one name; follows no symbolic
+/// link on the way. `None` when there is nothing.
+///
+/// # Errors
+/// `PermissionDenied` when what is there is a link, a device, somebody else's, or has a second name.
+pub(super) fn open_own(root: &File, below: &Path) -> io::Result<Option<File>> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
+    let file = match openat2(root, below, flags, Mode::empty(), resolve) {
+        Ok(descriptor) => File::from(descriptor),
+        Err(rustix::io::Errno::NOENT) => return Ok(None),
+        Err(rustix::io::Errno::LOOP | rustix::io::Errno::XDEV | rustix::io::Errno::NOTDIR) => {
+            return Err(io::Error::new(io::ErrorKind::PermissionDenied, "a link or a file in the place of a folder"));
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let meta = file.metadata()?;
+    let own = meta.is_file() && meta.nlink() == 1 && meta.uid() == rustix::process::geteuid().as_raw();
+    if !own {
+        return Err(io::Error::new(io::ErrorKind::PermissionDenied, "not an ordinary file of our own with one name"));
+    }
+    Ok(Some(file))
+}
+
+/// Opens a folder for [`open_own`] and for syncing.
+pub(super) fn open_folder(path: &Path) -> io::Result<File> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::DIRECTORY;
+    Ok(File::from(rustix::fs::openat(CWD, path, flags, Mode::empty())?))
+}
+
+/// Reads up to `length` bytes at `offset` without moving any position, off the runtime's threads.
+pub(super) async fn read_at(file: Arc<File>, offset: u64, length: usize) -> io::Result<Bytes> {
+    tokio::task::spawn_blocking(move || {
+        let mut piece = BytesMut::zeroed(length);
+        let got = loop {
+            match file.read_at(&mut piece, offset) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                other => break other?,
+            }
+        };
+        piece.truncate(got);
+        Ok(piece.freeze())
+    })
+    .await
+    .unwrap_or_else(|panic| Err(io::Error::other(panic)))
+}
+
+/// Removes a file whose absence is what matters; an error is only logged.
+pub(super) fn remove_quietly(path: &Path) {
+    if let Err(error) = std::fs::remove_file(path)
+        && error.kind() != io::ErrorKind::NotFound
+    {
+        tracing::warn!(path = %path.display(), %error, "cannot remove a temporary file");
+    }
+}

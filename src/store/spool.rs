@@ -1,0 +1,255 @@
+//! Bytes on their way in: written to a private file and hashed at the same time.
+
+use std::fs::File;
+use std::os::unix::fs::FileExt as _;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio::sync::watch;
+
+use crate::oci::{Claim, Digest, Hasher};
+
+use super::on_disk;
+
+/// How far a spool has come; readers wait on this.
+#[derive(Clone, Debug)]
+pub enum Progress {
+    /// So many bytes are written, and none of them is verified.
+    Writing(u64),
+    /// All bytes are written, length and digest fit.
+    Sealed,
+    /// It will not be sealed. What was written must not be used.
+    Failed(Arc<str>),
+}
+
+/// Why a spool does not become content.
+#[derive(Debug, thiserror::Error)]
+pub enum SpoolError {
+    /// More bytes came than claimed.
+    #[error("content for {digest} is longer than the {size} bytes promised")]
+    TooLong {
+        /// What was asked.
+        digest: Digest,
+        /// The claimed length.
+        size: u64,
+    },
+    /// The stream ended early.
+    #[error("content for {digest} ended after {got} of {size} bytes")]
+    TooShort {
+        /// What was asked.
+        digest: Digest,
+        /// The claimed length.
+        size: u64,
+        /// How many bytes came.
+        got: u64,
+    },
+    /// Other bytes came.
+    #[error("content for {want} hashes to {got}")]
+    WrongDigest {
+        /// What was asked.
+        want: Digest,
+        /// What came.
+        got: Digest,
+    },
+    /// The disk failed.
+    #[error("cannot write {path}")]
+    Io {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+}
+
+/// A file that grows. Dropped before it is sealed, it fails its readers and removes the file.
+pub struct Spool {
+    path: PathBuf,
+    file: Arc<File>,
+    hasher: Hasher,
+    want: Claim,
+    progress: watch::Sender<Progress>,
+    failure: Option<Arc<str>>,
+}
+
+/// A spool whose length and digest were checked and whose bytes are on the disk. Only
+/// [`Spool::seal`] makes one; dropped before it is committed, it removes the file.
+#[derive(Debug)]
+pub struct Sealed {
+    path: PathBuf,
+    file: Arc<File>,
+    want: Claim,
+    progress: watch::Sender<Progress>,
+    published: bool,
+}
+
+/// A reader's handle on a spool: lives on after the spool is committed or dropped.
+#[derive(Clone)]
+pub struct Incoming {
+    want: Claim,
+    file: Arc<File>,
+    progress: watch::Receiver<Progress>,
+}
+
+impl Spool {
+    pub(super) fn create(path: PathBuf, want: Claim) -> Result<Self, SpoolError> {
+        let file = on_disk::create_private(&path).map_err(|source| SpoolError::Io { path: path.clone(), source })?;
+        let (progress, _) = watch::channel(Progress::Writing(0));
+        Ok(Self { path, file: Arc::new(file), hasher: Hasher::default(), want, progress, failure: None })
+    }
+
+    /// What is to come.
+    pub fn want(&self) -> Claim {
+        self.want
+    }
+
+    /// A handle for readers.
+    pub fn incoming(&self) -> Incoming {
+        Incoming { want: self.want, file: Arc::clone(&self.file), progress: self.progress.subscribe() }
+    }
+
+    /// Appends and hashes. Not cancel safe: drop the spool with the call.
+    ///
+    /// # Errors
+    /// [`SpoolError::TooLong`] before the surplus is written, or the disk's error.
+    pub async fn write(&mut self, pieces: Vec<Bytes>) -> Result<(), SpoolError> {
+        let Claim { digest, size } = self.want;
+        let start = self.hasher.seen();
+        let length: u64 = pieces.iter().map(|piece| piece.len() as u64).sum();
+        if start + length > size {
+            return Err(SpoolError::TooLong { digest, size });
+        }
+        let file = Arc::clone(&self.file);
+        let mut hasher = std::mem::take(&mut self.hasher);
+        // Hashing 1 MiB takes 0.6 ms, more than a runtime thread may be held.
+        let written = tokio::task::spawn_blocking(move || {
+            let mut at = start;
+            for piece in &pieces {
+                file.write_all_at(piece, at)?;
+                hasher.update(piece);
+                at += piece.len() as u64;
+            }
+            Ok(hasher)
+        })
+        .await
+        .unwrap_or_else(|panic| Err(std::io::Error::other(panic)));
+        self.hasher = written.map_err(|source| SpoolError::Io { path: self.path.clone(), source })?;
+        self.progress.send_replace(Progress::Writing(self.hasher.seen()));
+        Ok(())
+    }
+
+    /// Checks length and digest, then makes the bytes durable.
+    pub async fn seal(mut self) -> Result<Sealed, SpoolError> {
+        let Claim { digest, size } = self.want;
+        let got = self.hasher.seen();
+        if got != size {
+            return Err(SpoolError::TooShort { digest, size, got });
+        }
+        let got = std::mem::take(&mut self.hasher).finish();
+        if got != digest {
+            return Err(SpoolError::WrongDigest { want: digest, got });
+        }
+        let file = Arc::clone(&self.file);
+        tokio::task::spawn_blocking(move || file.sync_all())
+            .await
+            .unwrap_or_else(|panic| Err(std::io::Error::other(panic)))
+            .map_err(|source| SpoolError::Io { path: self.path.clone(), source })?;
+        self.progress.send_replace(Progress::Sealed);
+        Ok(Sealed {
+            path: std::mem::take(&mut self.path),
+            file: Arc::clone(&self.file),
+            want: self.want,
+            progress: self.progress.clone(),
+            published: false,
+        })
+    }
+
+    /// Gives up and tells the readers why.
+    pub fn fail(mut self, why: &str) {
+        self.failure = Some(why.into());
+    }
+}
+
+impl Drop for Spool {
+    fn drop(&mut self) {
+        if self.path.as_os_str().is_empty() {
+            return; // sealed: the file belongs to the `Sealed`
+        }
+        let why = self.failure.take().unwrap_or_else(|| "the fetch was stopped".into());
+        self.progress.send_replace(Progress::Failed(why));
+        on_disk::remove_quietly(&self.path);
+    }
+}
+
+impl Sealed {
+    /// What it is.
+    pub fn claim(&self) -> Claim {
+        self.want
+    }
+
+    pub(super) fn path(&self) -> &std::path::Path {
+        &self.path
+    }
+
+    pub(super) fn into_file(mut self) -> Arc<File> {
+        self.published = true;
+        Arc::clone(&self.file)
+    }
+}
+
+impl Drop for Sealed {
+    fn drop(&mut self) {
+        if !self.published {
+            on_disk::remove_quietly(&self.path);
+        }
+        // Readers that came late find the bytes through their own handle.
+        self.progress.send_replace(Progress::Sealed);
+    }
+}
+
+impl Incoming {
+    /// What is to come.
+    pub fn want(&self) -> Claim {
+        self.want
+    }
+
+    /// How far it is now.
+    pub fn progress(&self) -> Progress {
+        self.progress.borrow().clone()
+    }
+
+    /// Waits for news. Cancel safe. `false` when there will be none, and the last one stands.
+    pub async fn changed(&mut self) -> bool {
+        self.progress.changed().await.is_ok()
+    }
+
+    /// Waits until the first byte is there, or the end. Cancel safe.
+    pub async fn started(&mut self) -> Result<(), Arc<str>> {
+        self.wait(|progress| matches!(progress, Progress::Sealed) || matches!(progress, Progress::Writing(1..))).await
+    }
+
+    /// Waits for the seal. Cancel safe.
+    pub async fn sealed(&mut self) -> Result<(), Arc<str>> {
+        self.wait(|progress| matches!(progress, Progress::Sealed)).await
+    }
+
+    async fn wait(&mut self, enough: impl Fn(&Progress) -> bool) -> Result<(), Arc<str>> {
+        loop {
+            let now = self.progress.borrow_and_update().clone();
+            match now {
+                Progress::Failed(why) => return Err(why),
+                now if enough(&now) => return Ok(()),
+                _ => {}
+            }
+            if !self.changed().await && !enough(&self.progress()) {
+                return Err("the fetch was stopped".into());
+            }
+        }
+    }
+
+    /// Reads up to `length` bytes at `offset`. The caller must not pass on what lies behind the
+    /// progress, nor the end of what is not sealed.
+    pub async fn read_at(&self, offset: u64, length: usize) -> std::io::Result<Bytes> {
+        on_disk::read_at(Arc::clone(&self.file), offset, length).await
+    }
+}
