@@ -54,19 +54,49 @@ pub fn judge(manifest: Manifest, repository: &Repository, rule: &Rule, search: &
     }
 }
 
-/// Takes up a verdict that was recorded earlier. `None` when it says nothing today: another
-/// repository, digest, rule or key set, not verified then, or a key that is no longer trusted.
+/// A verdict as it is kept, together with the signatures that it rests on.
+///
+/// The signatures are checked again when it is taken up, so whoever can write to the ledger can make
+/// us forget, but not believe.
+#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
+pub struct Recorded {
+    /// What was decided.
+    pub verdict: Verdict,
+    /// The candidates that satisfied the rule.
+    pub proofs: Vec<Candidate>,
+}
+
+impl Recorded {
+    /// What to keep of a judgement. `search` must be the one that was judged.
+    pub fn of(verdict: &Verdict, search: &Search) -> Self {
+        let good = |at: usize| verdict.candidates.get(at).is_some_and(|report| !report.signers.is_empty());
+        let proofs = search.candidates.iter().enumerate().filter(|(at, _)| good(*at)).map(|(_, c)| c.clone()).collect();
+        Self { verdict: verdict.clone(), proofs }
+    }
+}
+
+/// Takes up a verdict that was recorded earlier, without any network. `None` when it says nothing
+/// today: another repository, digest, rule or key set, not verified then, or not verified by what
+/// was recorded now (a key is no longer trusted, or somebody edited the record).
 pub fn recall(
     manifest: Manifest,
     repository: &Repository,
     rule: &Rule,
-    recorded: Verdict,
+    recorded: Recorded,
     now: Timestamp,
 ) -> Option<Verified<Manifest>> {
-    let same = recorded.repository == *repository
-        && recorded.digest == manifest.digest()
-        && recorded.fingerprint == rule.fingerprint();
-    (same && still_stands(&recorded, rule, now)).then(|| Verified::mint(manifest, Arc::new(recorded)))
+    let Recorded { verdict, proofs } = recorded;
+    let same = verdict.repository == *repository
+        && verdict.digest == manifest.digest()
+        && verdict.fingerprint == rule.fingerprint()
+        && verdict.is_verified();
+    if !same {
+        return None;
+    }
+    match judge(manifest, repository, rule, &Search { candidates: proofs, looked_at: verdict.looked_at }, now) {
+        Judgement::Allow(verified) if verified.verdict().is_verified() => Some(verified),
+        _ => None,
+    }
 }
 
 /// Whether a verdict reached under this very rule still holds at this moment: the keys that it rests

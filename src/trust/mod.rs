@@ -13,7 +13,7 @@ mod signature;
 mod tests;
 mod verdict;
 
-pub use gate::{Judgement, Search, judge, pass_artefact, recall, refuse, still_stands};
+pub use gate::{Judgement, Recorded, Search, judge, pass_artefact, recall, refuse, still_stands};
 pub use key::{KeyError, KeySigner, PublicKey};
 pub use policy::{
     Demand, DockerReference, Enforcement, Fingerprint, Pattern, PatternError, Policy, Require, Rule, danger,

@@ -6,7 +6,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use jiff::Timestamp;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use sigstore_types::bundle::VerificationMaterialContent;
 use sigstore_types::{Bundle, DsseEnvelope, SignatureContent};
 
@@ -33,7 +33,7 @@ const STATEMENT_V1: &str = "https://in-toto.io/Statement/v1";
 const COSIGN_SIGN_V1: &str = "https://sigstore.dev/cosign/sign/v1";
 
 /// Something that was found where a signature may lie. Nothing about it is proven.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Candidate {
     /// Where it lay, for people.
     pub place: String,
@@ -42,17 +42,34 @@ pub struct Candidate {
 }
 
 /// The two layouts that cosign writes.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Material {
     /// A payload layer of the tag `sha256-<hex>.sig` with its annotations.
     Classic {
         /// The signed bytes.
+        #[serde(with = "as_base64")]
         payload: Bytes,
         /// Of the layer's descriptor; the signature is one of them.
         annotations: BTreeMap<String, String>,
     },
     /// A Sigstore bundle, as it lies in a referrer.
-    Bundle(Bytes),
+    Bundle(#[serde(with = "as_base64")] Bytes),
+}
+
+/// Bytes in records that people may open with a database tool.
+mod as_base64 {
+    use super::{Bytes, STANDARD};
+    use base64::Engine as _;
+    use serde::{Deserialize as _, Deserializer, Serializer, de::Error as _};
+
+    pub(super) fn serialize<S: Serializer>(bytes: &Bytes, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&STANDARD.encode(bytes))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Bytes, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        STANDARD.decode(text).map(Bytes::from).map_err(D::Error::custom)
+    }
 }
 
 /// What the candidate is checked against.

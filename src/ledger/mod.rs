@@ -1,0 +1,10 @@
+//! What we know about what we hold: verdicts with their evidence, who names whom, tags seen.
+//!
+//! The ledger remembers, it does not decide: a recorded verdict is proven again from its evidence
+//! when it is taken up, and an edge only says where to look. Losing it costs look-ups, nothing else.
+
+mod record;
+mod sqlite;
+
+pub use record::{Edges, Known};
+pub use sqlite::{Ledger, LedgerError};

@@ -1,0 +1,33 @@
+//! Stored shapes.
+
+use crate::oci::{Digest, Manifest};
+use crate::trust::{Recorded, Verdict};
+
+/// Which digests a manifest names.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Edges {
+    /// The manifest.
+    pub parent: Option<Digest>,
+    /// What it names, with whether that is a manifest too.
+    pub children: Vec<(Digest, bool)>,
+}
+
+/// What is recorded about a manifest in its own right.
+#[derive(Clone, Debug)]
+pub enum Known {
+    /// It was judged.
+    Judged(Box<Recorded>),
+    /// It passed as a signature artefact.
+    Artefact(Box<Verdict>),
+}
+
+impl Edges {
+    /// Of this manifest.
+    pub fn of(manifest: &Manifest) -> Self {
+        let are_manifests = manifest.index().is_some();
+        Self {
+            parent: Some(manifest.digest()),
+            children: manifest.named().map(|named| (named.digest, are_manifests)).collect(),
+        }
+    }
+}

@@ -1,0 +1,289 @@
+//! The ledger in SQLite (WAL) beside the blobs. A person can open it with `sqlite3` and look.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
+
+use crate::oci::{Digest, Repository, Tag};
+use crate::trust::{Decision, Recorded};
+
+use super::record::{Edges, Known};
+
+/// Numbered steps from an empty file to today's shape. Steps are only ever added.
+const STEPS: [&str; 1] = ["
+    CREATE TABLE verdict (
+        repository TEXT NOT NULL, digest TEXT NOT NULL,
+        outcome TEXT NOT NULL, rule TEXT NOT NULL, rule_fingerprint TEXT NOT NULL, trust_fingerprint TEXT NOT NULL,
+        judged_at TEXT NOT NULL, record TEXT NOT NULL,
+        PRIMARY KEY (repository, digest)
+    ) WITHOUT ROWID;
+    CREATE INDEX verdict_by_time ON verdict (repository, judged_at);
+    CREATE TABLE edge (
+        repository TEXT NOT NULL, parent TEXT NOT NULL, child TEXT NOT NULL, is_manifest INTEGER NOT NULL,
+        PRIMARY KEY (repository, child, parent)
+    ) WITHOUT ROWID;
+    CREATE INDEX edge_by_parent ON edge (repository, parent);
+    CREATE TABLE tag (
+        repository TEXT NOT NULL, tag TEXT NOT NULL, digest TEXT NOT NULL, seen_at TEXT NOT NULL,
+        PRIMARY KEY (repository, tag)
+    ) WITHOUT ROWID;
+"];
+
+/// How long a statement waits for another process that looks at the file.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The ledger. Clones share one connection; calls take a fraction of a millisecond, writes about one.
+#[derive(Clone, Debug)]
+pub struct Ledger(Arc<Mutex<Connection>>);
+
+/// Why the ledger cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum LedgerError {
+    /// SQLite failed.
+    #[error("ledger: {0}")]
+    Sqlite(#[from] rusqlite::Error),
+    /// A record does not read back.
+    #[error("ledger: record of {digest} does not read back")]
+    Record {
+        /// Which one.
+        digest: Digest,
+        /// Why.
+        source: serde_json::Error,
+    },
+    /// Made by a newer version.
+    #[error("ledger {path} was made by a newer version (step {found}, known are {known})")]
+    Newer {
+        /// Which file.
+        path: PathBuf,
+        /// Its step.
+        found: u32,
+        /// Ours.
+        known: u32,
+    },
+}
+
+impl Ledger {
+    /// Opens the ledger of a cache folder, making it if needed. Blocks on the disk; called at start.
+    pub fn open(path: &Path) -> Result<Self, LedgerError> {
+        let connection = Connection::open(path)?;
+        connection.pragma_update(None, "journal_mode", "WAL")?;
+        // A verdict must not be lost by a power cut after we answered under it: FULL costs 1 ms.
+        connection.pragma_update(None, "synchronous", "FULL")?;
+        Self::prepare(connection, path)
+    }
+
+    /// A ledger that is gone when it is dropped.
+    pub fn in_memory() -> Result<Self, LedgerError> {
+        Self::prepare(Connection::open_in_memory()?, Path::new(":memory:"))
+    }
+
+    fn prepare(mut connection: Connection, path: &Path) -> Result<Self, LedgerError> {
+        connection.busy_timeout(BUSY_TIMEOUT)?;
+        let found: u32 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+        let known = STEPS.len() as u32;
+        if found > known {
+            return Err(LedgerError::Newer { path: path.to_owned(), found, known });
+        }
+        for (number, step) in (1u32..).zip(STEPS).skip(found as usize) {
+            let transaction = connection.transaction()?;
+            transaction.execute_batch(step)?;
+            transaction.pragma_update(None, "user_version", number)?;
+            transaction.commit()?;
+        }
+        Ok(Self(Arc::new(Mutex::new(connection))))
+    }
+
+    /// Writes down a verdict with its evidence, and what the manifest names.
+    pub async fn record(&self, recorded: Recorded, edges: Edges) -> Result<(), LedgerError> {
+        self.write(move |transaction| {
+            let verdict = &recorded.verdict;
+            let text = serde_json::to_string(&recorded)
+                .map_err(|source| LedgerError::Record { digest: verdict.digest, source })?;
+            transaction
+                .prepare_cached("INSERT OR REPLACE INTO verdict VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)")?
+                .execute(params![
+                    verdict.repository.to_string(),
+                    verdict.digest.to_string(),
+                    verdict.outcome(),
+                    verdict.rule,
+                    verdict.fingerprint.rule.to_string(),
+                    verdict.fingerprint.trust.to_string(),
+                    verdict.judged_at.to_string(),
+                    text
+                ])?;
+            insert_edges(transaction, &verdict.repository, &edges)
+        })
+        .await
+    }
+
+    /// Writes down what a manifest names that was verified through its parent.
+    pub async fn record_edges(&self, repository: &Repository, edges: Edges) -> Result<(), LedgerError> {
+        let repository = repository.clone();
+        self.write(move |transaction| insert_edges(transaction, &repository, &edges)).await
+    }
+
+    /// Writes down where a tag pointed.
+    pub async fn record_tag(
+        &self,
+        repository: &Repository,
+        tag: &Tag,
+        digest: Digest,
+        at: jiff::Timestamp,
+    ) -> Result<(), LedgerError> {
+        let row = (repository.to_string(), tag.to_string(), digest.to_string(), at.to_string());
+        self.write(move |transaction| {
+            transaction.prepare_cached("INSERT OR REPLACE INTO tag VALUES (?1, ?2, ?3, ?4)")?.execute(row)?;
+            Ok(())
+        })
+        .await
+    }
+
+    /// Where a tag pointed when it was last seen.
+    pub async fn tag(&self, repository: &Repository, tag: &Tag) -> Result<Option<Digest>, LedgerError> {
+        let key = (repository.to_string(), tag.to_string());
+        self.read(move |connection| {
+            let found: Option<String> = connection
+                .prepare_cached("SELECT digest FROM tag WHERE repository = ?1 AND tag = ?2")?
+                .query_row(key, |row| row.get(0))
+                .optional()?;
+            Ok(found.and_then(|text| text.parse().ok()))
+        })
+        .await
+    }
+
+    /// What is recorded about a manifest in its own right. A record that does not read back counts as none.
+    pub async fn known(&self, repository: &Repository, digest: Digest) -> Result<Option<Known>, LedgerError> {
+        let key = (repository.to_string(), digest.to_string());
+        self.read(move |connection| {
+            let found: Option<String> = connection
+                .prepare_cached("SELECT record FROM verdict WHERE repository = ?1 AND digest = ?2")?
+                .query_row(key, |row| row.get(0))
+                .optional()?;
+            let recorded = found.and_then(|text| serde_json::from_str::<Recorded>(&text).ok());
+            Ok(recorded.map(|recorded| match recorded.verdict.decision {
+                Decision::Artefact => Known::Artefact(Box::new(recorded.verdict)),
+                _ => Known::Judged(Box::new(recorded)),
+            }))
+        })
+        .await
+    }
+
+    /// Which recorded manifests name this digest, at most `limit`.
+    pub async fn parents(
+        &self,
+        repository: &Repository,
+        child: Digest,
+        limit: u32,
+    ) -> Result<Vec<Digest>, LedgerError> {
+        let key = (repository.to_string(), child.to_string(), limit);
+        self.digests("SELECT parent FROM edge WHERE repository = ?1 AND child = ?2 LIMIT ?3", key).await
+    }
+
+    /// Which manifests a recorded manifest names, at most `limit`.
+    pub async fn children(
+        &self,
+        repository: &Repository,
+        parent: Digest,
+        limit: u32,
+    ) -> Result<Vec<Digest>, LedgerError> {
+        let key = (repository.to_string(), parent.to_string(), limit);
+        self.digests("SELECT child FROM edge WHERE repository = ?1 AND parent = ?2 AND is_manifest LIMIT ?3", key).await
+    }
+
+    /// The manifests of a repository that were served in their own right, latest first, at most `limit`.
+    pub async fn tops(&self, repository: &Repository, limit: u32) -> Result<Vec<Digest>, LedgerError> {
+        let key = (repository.to_string(), "refused", limit);
+        self.digests("SELECT digest FROM verdict WHERE repository = ?1 AND outcome NOT IN (?2, 'unknown', 'artefact') ORDER BY judged_at DESC LIMIT ?3", key).await
+    }
+
+    async fn digests(
+        &self,
+        sql: &'static str,
+        key: (String, impl rusqlite::ToSql + Send + 'static, u32),
+    ) -> Result<Vec<Digest>, LedgerError> {
+        self.read(move |connection| {
+            let mut statement = connection.prepare_cached(sql)?;
+            let rows = statement.query_map(params![key.0, key.1, key.2], |row| row.get::<_, String>(0))?;
+            // A row that somebody spoiled names nothing.
+            Ok(rows.collect::<Result<Vec<_>, _>>()?.into_iter().filter_map(|text| text.parse().ok()).collect())
+        })
+        .await
+    }
+
+    async fn read<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Connection) -> Result<T, LedgerError> + Send + 'static,
+    ) -> Result<T, LedgerError> {
+        self.blocking(move |connection| work(connection)).await
+    }
+
+    async fn write(
+        &self,
+        work: impl FnOnce(&Transaction<'_>) -> Result<(), LedgerError> + Send + 'static,
+    ) -> Result<(), LedgerError> {
+        self.blocking(move |connection| {
+            let transaction = connection.transaction()?;
+            work(&transaction)?;
+            Ok(transaction.commit()?)
+        })
+        .await
+    }
+
+    async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Connection) -> Result<T, LedgerError> + Send + 'static,
+    ) -> Result<T, LedgerError> {
+        let shared = Arc::clone(&self.0);
+        tokio::task::spawn_blocking(move || work(&mut shared.lock().expect("no holder of this lock panics")))
+            .await
+            .expect("ledger work does not panic")
+    }
+}
+
+fn insert_edges(transaction: &Transaction<'_>, repository: &Repository, edges: &Edges) -> Result<(), LedgerError> {
+    let Some(parent) = edges.parent else { return Ok(()) };
+    let (repository, parent) = (repository.to_string(), parent.to_string());
+    let mut insert = transaction.prepare_cached("INSERT OR IGNORE INTO edge VALUES (?1, ?2, ?3, ?4)")?;
+    for (child, is_manifest) in &edges.children {
+        insert.execute(params![repository, parent, child.to_string(), is_manifest])?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_is_written_reads_back_after_a_reopen() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ledger.sqlite");
+        let repository: Repository = "ghcr.io/acme/app".parse().unwrap();
+        let other: Repository = "ghcr.io/acme/other".parse().unwrap();
+        let tag: Tag = "1.0".parse().unwrap();
+        let (index, child) = (Digest::of(b"index"), Digest::of(b"child"));
+        {
+            let ledger = Ledger::open(&path).unwrap();
+            let edges = Edges { parent: Some(index), children: vec![(child, true)] };
+            ledger.record_edges(&repository, edges).await.unwrap();
+            ledger.record_tag(&repository, &tag, index, jiff::Timestamp::UNIX_EPOCH).await.unwrap();
+        }
+        let ledger = Ledger::open(&path).unwrap();
+        assert_eq!(ledger.parents(&repository, child, 8).await.unwrap(), [index]);
+        assert_eq!(ledger.children(&repository, index, 8).await.unwrap(), [child]);
+        assert_eq!(ledger.tag(&repository, &tag).await.unwrap(), Some(index));
+        assert!(ledger.parents(&other, child, 8).await.unwrap().is_empty(), "membership is per repository");
+        assert_eq!(ledger.tag(&other, &tag).await.unwrap(), None);
+    }
+
+    #[test]
+    fn a_newer_ledger_is_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ledger.sqlite");
+        Ledger::open(&path).unwrap();
+        Connection::open(&path).unwrap().pragma_update(None, "user_version", 99).unwrap();
+        assert!(matches!(Ledger::open(&path), Err(LedgerError::Newer { found: 99, .. })));
+    }
+}
