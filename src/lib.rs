@@ -6,4 +6,6 @@ pub mod oci;
 pub mod pull;
 pub mod store;
 pub mod tasks;
+pub mod telemetry;
 pub mod trust;
+pub mod upstream;

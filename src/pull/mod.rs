@@ -1,8 +1,21 @@
 //! The pipeline: what is asked for becomes something that may be served, or a reason why not.
+//!
+//! `puller` holds the steps in order; `resolve` goes from tag to digest, `admit` from a manifest's
+//! digest to a proof, `membership` from a blob's digest to a proof, `fill` from a proof to content.
 
+mod admit;
 mod error;
+mod fill;
+mod flight;
+mod from_upstream;
+mod membership;
+mod puller;
+mod resolve;
 mod servable;
 mod tail;
 
+pub use crate::upstream::TagPage;
+pub use admit::Admission;
 pub use error::{PullError, Refusal};
+pub use puller::{Answer, BlobWant, Explanation, Puller, PullerParts};
 pub use servable::{Content, ContentError, Servable};

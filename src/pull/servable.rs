@@ -93,10 +93,12 @@ impl Servable {
         Ok(Some(Self { range: Some(range), ..Self::blob(admitted, content) }))
     }
 
-    /// An admitted blob that is still arriving. `None` if it is another's content.
-    pub fn arriving(admitted: &AdmittedBlob, incoming: Incoming) -> Option<Self> {
-        (incoming.want() == admitted.claim())
-            .then(|| Self::blob(admitted, Content::Arriving(Box::new(Tail::follow(incoming)))))
+    /// An admitted blob, or a part of it, that is still arriving. `None` if it is another's content.
+    pub fn arriving(admitted: &AdmittedBlob, incoming: Incoming, range: Option<ByteRange>) -> Option<Self> {
+        (incoming.want() == admitted.claim()).then(|| {
+            let content = Content::Arriving(Box::new(Tail::follow(incoming, range)));
+            Self { range, ..Self::blob(admitted, content) }
+        })
     }
 
     fn blob(admitted: &AdmittedBlob, content: Content) -> Self {

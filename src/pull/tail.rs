@@ -5,7 +5,7 @@
 
 use bytes::Bytes;
 
-use crate::oci::Claim;
+use crate::oci::{ByteRange, Claim};
 use crate::store::{HOLD_BACK, Incoming, Progress};
 
 use super::servable::ContentError;
@@ -16,12 +16,17 @@ const PIECE: u64 = 256 * 1024;
 /// One client's place in content that is still arriving.
 pub struct Tail {
     incoming: Incoming,
-    sent: u64,
+    at: u64,
+    end: u64,
+    /// A part is complete by itself for HTTP, so nothing of it may leave before the seal.
+    is_part: bool,
 }
 
 impl Tail {
-    pub(super) fn follow(incoming: Incoming) -> Self {
-        Self { incoming, sent: 0 }
+    pub(super) fn follow(incoming: Incoming, part: Option<ByteRange>) -> Self {
+        let size = incoming.want().size;
+        let (at, end) = part.map_or((0, size), |part| (part.start, part.end.min(size)));
+        Self { incoming, at, end, is_part: part.is_some() }
     }
 
     /// The next piece, `None` at the end. Never yields the last [`HOLD_BACK`] bytes of what is not
@@ -30,20 +35,21 @@ impl Tail {
         let Claim { digest, size } = self.incoming.want();
         loop {
             let limit = match self.incoming.progress() {
+                Progress::Writing(_) if self.is_part => 0,
                 Progress::Writing(written) => written.min(size.saturating_sub(HOLD_BACK)),
-                Progress::Sealed => size,
+                Progress::Sealed => self.end,
                 Progress::Failed(why) => return Err(ContentError::Rejected(digest, why)),
             };
-            if self.sent == size && limit == size {
+            if self.at >= self.end && limit == self.end {
                 return Ok(None);
             }
-            if limit > self.sent {
-                let length = usize::try_from((limit - self.sent).min(PIECE)).expect("a piece is small");
-                let piece = self.incoming.read_at(self.sent, length).await.map_err(|e| ContentError::Io(digest, e))?;
+            if limit > self.at {
+                let length = usize::try_from((limit - self.at).min(PIECE)).expect("a piece is small");
+                let piece = self.incoming.read_at(self.at, length).await.map_err(|e| ContentError::Io(digest, e))?;
                 if piece.is_empty() {
                     return Err(ContentError::Rejected(digest, "the spool is shorter than what was written".into()));
                 }
-                self.sent += piece.len() as u64;
+                self.at += piece.len() as u64;
                 return Ok(Some(piece));
             }
             if !self.incoming.changed().await

@@ -88,7 +88,7 @@ impl DiskStore {
     }
 
     /// Starts a spool for content that is to come.
-    pub async fn begin(&self, want: Claim) -> Result<Spool, SpoolError> {
+    pub fn begin(&self, want: Claim) -> Result<Spool, SpoolError> {
         let n = self.next_spool.fetch_add(1, Ordering::Relaxed);
         Spool::create(self.folder.join("spool").join(n.to_string()), want)
     }
@@ -137,7 +137,7 @@ impl DiskStore {
             return Ok(None);
         }
         let known = self.hashed.lock().expect("no holder of this lock panics").get(&claim.digest) == Some(&identity);
-        Ok(Some(StoredBlob::new(claim, file, identity, known, Arc::clone(&self.hashed))))
+        Ok(Some(StoredBlob::new(claim, self.path(claim.digest), file, identity, known, Arc::clone(&self.hashed))))
     }
 
     /// Reads small stored content whole and hashes it; `None` when there is none, when it is larger
@@ -160,10 +160,11 @@ impl DiskStore {
         if let Ok(Some(_)) = self.open_blob(claim).await {
             return Ok(());
         }
-        let mut spool = self.begin(claim).await?;
+        let mut spool = self.begin(claim)?;
         spool.write(vec![bytes]).await?;
         let path = self.path(claim.digest);
-        self.commit(spool.seal().await?).await.map_err(|error| SpoolError::Io { path, source: io::Error::other(error) })
+        let sealed = spool.seal().await.map_err(|unsealed| unsealed.error)?;
+        self.commit(sealed).await.map_err(|error| SpoolError::Io { path, source: io::Error::other(error) })
     }
 
     /// Removes content that is no longer what its name says.
@@ -177,9 +178,9 @@ impl DiskStore {
     /// Whether something can be written: for the readiness probe.
     pub async fn probe(&self) -> Result<(), SpoolError> {
         let bytes = Bytes::from_static(b"probe");
-        let mut spool = self.begin(Claim { digest: Digest::of(&bytes), size: bytes.len() as u64 }).await?;
+        let mut spool = self.begin(Claim { digest: Digest::of(&bytes), size: bytes.len() as u64 })?;
         spool.write(vec![bytes]).await?;
-        spool.seal().await.map(drop)
+        spool.seal().await.map(drop).map_err(|unsealed| unsealed.error)
     }
 
     async fn open_file(&self, digest: Digest) -> Result<Option<(Arc<File>, Identity)>, StoreError> {

@@ -72,6 +72,14 @@ pub struct Spool {
     failure: Option<Arc<str>>,
 }
 
+/// A spool that could not be sealed, with why.
+pub struct Unsealed {
+    /// Why.
+    pub error: SpoolError,
+    /// To be failed or dropped.
+    pub spool: Spool,
+}
+
 /// A spool whose length and digest were checked and whose bytes are on the disk. Only
 /// [`Spool::seal`] makes one; dropped before it is committed, it removes the file.
 #[derive(Debug)]
@@ -139,21 +147,14 @@ impl Spool {
     }
 
     /// Checks length and digest, then makes the bytes durable.
-    pub async fn seal(mut self) -> Result<Sealed, SpoolError> {
-        let Claim { digest, size } = self.want;
-        let got = self.hasher.seen();
-        if got != size {
-            return Err(SpoolError::TooShort { digest, size, got });
+    ///
+    /// # Errors
+    /// Gives the spool back, so that the caller decides what its readers are told.
+    pub async fn seal(mut self) -> Result<Sealed, Box<Unsealed>> {
+        match self.check().await {
+            Ok(()) => {}
+            Err(error) => return Err(Box::new(Unsealed { error, spool: self })),
         }
-        let got = std::mem::take(&mut self.hasher).finish();
-        if got != digest {
-            return Err(SpoolError::WrongDigest { want: digest, got });
-        }
-        let file = Arc::clone(&self.file);
-        tokio::task::spawn_blocking(move || file.sync_all())
-            .await
-            .unwrap_or_else(|panic| Err(std::io::Error::other(panic)))
-            .map_err(|source| SpoolError::Io { path: self.path.clone(), source })?;
         self.progress.send_replace(Progress::Sealed);
         Ok(Sealed {
             path: std::mem::take(&mut self.path),
@@ -162,6 +163,23 @@ impl Spool {
             progress: self.progress.clone(),
             published: false,
         })
+    }
+
+    async fn check(&mut self) -> Result<(), SpoolError> {
+        let Claim { digest, size } = self.want;
+        let got = self.hasher.seen();
+        if got != size {
+            return Err(SpoolError::TooShort { digest, size, got });
+        }
+        let got = self.hasher.clone().finish();
+        if got != digest {
+            return Err(SpoolError::WrongDigest { want: digest, got });
+        }
+        let file = Arc::clone(&self.file);
+        tokio::task::spawn_blocking(move || file.sync_all())
+            .await
+            .unwrap_or_else(|panic| Err(std::io::Error::other(panic)))
+            .map_err(|source| SpoolError::Io { path: self.path.clone(), source })
     }
 
     /// Gives up and tells the readers why.

@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::fs::File;
 use std::io;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
@@ -24,6 +25,7 @@ const PIECE: usize = 256 * 1024;
 #[derive(Debug)]
 pub struct StoredBlob {
     claim: Claim,
+    path: PathBuf,
     file: Arc<File>,
     identity: Identity,
     hashed: Arc<Mutex<HashMap<Digest, Identity>>>,
@@ -60,12 +62,13 @@ pub enum StoredError {
 impl StoredBlob {
     pub(super) fn new(
         claim: Claim,
+        path: PathBuf,
         file: Arc<File>,
         identity: Identity,
         known: bool,
         hashed: Arc<Mutex<HashMap<Digest, Identity>>>,
     ) -> Self {
-        Self { claim, file, identity, hashed, known }
+        Self { claim, path, file, identity, hashed, known }
     }
 
     /// Which content.
@@ -87,7 +90,9 @@ impl StoredBlob {
         Ok(StoredReader { blob, at: range.start, end: range.end, check: None })
     }
 
-    async fn hash_if_needed(self) -> Result<Self, StoredError> {
+    /// Hashes content that was not hashed since it last changed. Afterwards its first byte is as
+    /// good as its last.
+    pub async fn hash_if_needed(self) -> Result<Self, StoredError> {
         if self.known {
             return Ok(self);
         }
@@ -96,11 +101,20 @@ impl StoredBlob {
         Ok(Self { known: true, ..reader.blob })
     }
 
+    /// Removes what is no longer what its name says, so that the next pull fetches it again.
+    fn forget(&self) {
+        let digest = self.claim.digest;
+        tracing::warn!(%digest, "stored content changed on disk; removed");
+        self.hashed.lock().expect("no holder of this lock panics").remove(&digest);
+        on_disk::remove_quietly(&self.path);
+    }
+
     fn confirm(&self, got: Digest) -> Result<(), StoredError> {
         let digest = self.claim.digest;
         // The file must not have changed while it was read, either.
         let unchanged = Identity::of(&self.file).map_err(|e| StoredError::Io(digest, e))? == self.identity;
         if got != digest || !unchanged {
+            self.forget();
             return Err(StoredError::Changed(digest));
         }
         self.hashed.lock().expect("no holder of this lock panics").insert(digest, self.identity);
@@ -123,6 +137,7 @@ impl StoredReader {
                 .await
                 .map_err(|e| StoredError::Io(digest, e))?;
             if piece.is_empty() {
+                self.blob.forget();
                 return Err(StoredError::Changed(digest));
             }
             self.at += piece.len() as u64;

@@ -1,5 +1,7 @@
 //! Rules: which repositories must have been signed by whom.
 
+use std::sync::Arc;
+
 use globset::{GlobBuilder, GlobMatcher};
 
 use crate::oci::{Digest, Repository};
@@ -10,7 +12,7 @@ use super::key::KeySigner;
 /// answer is no.
 #[derive(Clone, Debug, Default)]
 pub struct Policy {
-    rules: Vec<Rule>,
+    rules: Vec<Arc<Rule>>,
     /// Shown to people whose image no rule covers.
     no_rule_hint: Option<String>,
 }
@@ -121,17 +123,17 @@ pub struct Fingerprint {
 impl Policy {
     /// Rules in the order they are tried.
     pub fn new(rules: Vec<Rule>, no_rule_hint: Option<String>) -> Self {
-        Self { rules, no_rule_hint }
+        Self { rules: rules.into_iter().map(Arc::new).collect(), no_rule_hint }
     }
 
     /// The first rule that matches. `None` means: refuse.
-    pub fn rule_for(&self, repository: &Repository) -> Option<&Rule> {
+    pub fn rule_for(&self, repository: &Repository) -> Option<&Arc<Rule>> {
         let name = repository.to_string();
         self.rules.iter().find(|rule| rule.patterns.iter().any(|pattern| pattern.matcher.is_match(&name)))
     }
 
     /// All rules, in order.
-    pub fn rules(&self) -> &[Rule] {
+    pub fn rules(&self) -> &[Arc<Rule>] {
         &self.rules
     }
 

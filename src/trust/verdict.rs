@@ -154,6 +154,8 @@ pub enum Found {
     Candidates(usize),
     /// Upstream says that there is nothing.
     Nothing,
+    /// Something, but nothing that can be a signature.
+    Unrelated(String),
     /// Could not be looked at.
     Failed(String),
     /// More than is read.
@@ -235,6 +237,7 @@ impl std::fmt::Display for Found {
             Self::Candidates(1) => f.write_str("1 candidate"),
             Self::Candidates(n) => write!(f, "{n} candidates"),
             Self::Nothing => f.write_str("nothing there"),
+            Self::Unrelated(what) => write!(f, "no signature: {what}"),
             Self::Failed(why) => write!(f, "could not look: {why}"),
             Self::OverLimit(what) => write!(f, "over the limit: {what}"),
         }

@@ -1,0 +1,3 @@
+//! Words shared by logs and metrics.
+mod outcome;
+pub use outcome::CacheOutcome;

@@ -1,0 +1,125 @@
+//! A blob on its way in.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::Stream;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::{Instant, Sleep};
+
+use super::error::{Asked, UpstreamError};
+use super::transport::Answer;
+
+/// The bytes of a blob as they come. They are counted, but **not** hashed.
+///
+/// Yields at most the claimed number of bytes. After the last one it ends (`None`) only if exactly that
+/// many came; else with one `Err`: `Cut` when the body ended early, `Lied` when more came, `TimedOut` on
+/// a stall or after the total time. After an error it is over. Dropping it closes the connection.
+pub struct BlobStream {
+    asked: Asked,
+    claimed: u64,
+    open: Option<Open>,
+}
+
+struct Open {
+    chunks: Pin<Box<dyn Stream<Item = Result<Bytes, UpstreamError>> + Send>>,
+    seen: u64,
+    stall_after: Duration,
+    stall: Pin<Box<Sleep>>,
+    /// Whether `stall` runs. It starts when a read waits, so a slow reader is no stall.
+    waiting: bool,
+    deadline: Pin<Box<Sleep>>,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl BlobStream {
+    pub(super) fn new(
+        answer: Answer,
+        claimed: u64,
+        stall_after: Duration,
+        deadline: Instant,
+        permit: OwnedSemaphorePermit,
+    ) -> Self {
+        let asked = answer.asked().clone();
+        let open = Open {
+            chunks: Box::pin(answer.into_chunks()),
+            seen: 0,
+            stall_after,
+            stall: Box::pin(tokio::time::sleep(stall_after)),
+            waiting: false,
+            deadline: Box::pin(tokio::time::sleep_until(deadline)),
+            _permit: permit,
+        };
+        Self { asked, claimed, open: Some(open) }
+    }
+}
+
+impl Open {
+    fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        asked: &Asked,
+        claimed: u64,
+    ) -> Poll<Option<Result<Bytes, UpstreamError>>> {
+        if self.deadline.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(Some(Err(UpstreamError::TimedOut { asked: asked.clone() })));
+        }
+        let chunk = match self.chunks.as_mut().poll_next(cx) {
+            Poll::Ready(chunk) => chunk,
+            Poll::Pending => {
+                if !self.waiting {
+                    self.waiting = true;
+                    self.stall.as_mut().reset(Instant::now() + self.stall_after);
+                }
+                return self
+                    .stall
+                    .as_mut()
+                    .poll(cx)
+                    .map(|()| Some(Err(UpstreamError::TimedOut { asked: asked.clone() })));
+            }
+        };
+        self.waiting = false;
+        Poll::Ready(match chunk {
+            Some(Ok(chunk)) => {
+                self.seen = self.seen.saturating_add(chunk.len() as u64);
+                if self.seen > claimed {
+                    let lie = format!("sends more than the {claimed} bytes that its descriptor says");
+                    return Poll::Ready(Some(Err(UpstreamError::Lied { asked: asked.clone(), lie })));
+                }
+                Some(Ok(chunk))
+            }
+            Some(Err(UpstreamError::Cut { asked, source, .. })) => {
+                Some(Err(UpstreamError::Cut { asked, seen: self.seen, source }))
+            }
+            Some(Err(error)) => Some(Err(error)),
+            None if self.seen < claimed => {
+                Some(Err(UpstreamError::Cut { asked: asked.clone(), seen: self.seen, source: None }))
+            }
+            None => None,
+        })
+    }
+}
+
+impl Stream for BlobStream {
+    type Item = Result<Bytes, UpstreamError>;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let this = self.get_mut();
+        let Some(open) = &mut this.open else {
+            return Poll::Ready(None);
+        };
+        let polled = open.poll(cx, &this.asked, this.claimed);
+        if matches!(polled, Poll::Ready(None | Some(Err(_)))) {
+            this.open = None;
+        }
+        polled
+    }
+}
+
+impl std::fmt::Debug for BlobStream {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("BlobStream").field("asked", &self.asked).field("claimed", &self.claimed).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,114 @@
+//! One call to an upstream: permit, login, redirects, retries, deadline.
+
+use std::future::Future;
+use std::time::Duration;
+
+use http::{HeaderValue, Method, StatusCode};
+use tokio::time::{Instant, timeout};
+use url::Url;
+
+use super::client::Upstream;
+use super::error::{Asked, UpstreamError};
+use super::guard::Purpose;
+use super::redirect::{self, REDIRECTS_MAX};
+use super::retry::{self, CALL_MAX};
+use super::transport::{Answer, Request};
+use crate::oci::Repository;
+
+/// One question to an upstream, about one repository.
+pub(super) struct Ask<'a> {
+    pub(super) repository: &'a Repository,
+    pub(super) method: Method,
+    pub(super) url: Url,
+    pub(super) accept: &'static str,
+    pub(super) asked: Asked,
+}
+
+/// An answer that is no redirect.
+struct Landed {
+    answer: Answer,
+    /// Every step stayed on the upstream's own origin, so a challenge is really its own.
+    at_home: bool,
+}
+
+impl Upstream {
+    /// Asks, and reads the 200 with `read`; a failure of either is tried again where that makes sense.
+    ///
+    /// # Errors
+    /// See [`UpstreamError`]; at the latest after [`CALL_MAX`]. Cancel safe.
+    pub(super) async fn call<T, F>(
+        &self,
+        ask: &Ask<'_>,
+        read: impl Fn(Answer) -> F + Send + Sync,
+    ) -> Result<T, UpstreamError>
+    where
+        F: Future<Output = Result<T, UpstreamError>> + Send,
+    {
+        let started = Instant::now();
+        let waited = timeout(CALL_MAX, self.requests.acquire()).await;
+        let _permit = waited
+            .map_err(|_| UpstreamError::TimedOut { asked: ask.asked.clone() })?
+            .expect("this semaphore is never closed");
+        let read = &read;
+        let attempt = || async move { read(self.open(ask).await?).await };
+        retry::run(&ask.asked, self.retries, CALL_MAX.saturating_sub(started.elapsed()), attempt).await
+    }
+
+    /// Like [`Upstream::call`], but leaves the body to the caller, and takes no permit.
+    pub(super) async fn call_for_stream(&self, ask: &Ask<'_>, longest: Duration) -> Result<Answer, UpstreamError> {
+        retry::run(&ask.asked, self.retries, longest.min(CALL_MAX), || self.open(ask)).await
+    }
+
+    /// One attempt, with a login where one is wanted. Only a 200 with plain content comes back.
+    async fn open(&self, ask: &Ask<'_>) -> Result<Answer, UpstreamError> {
+        let known = self.auth.known(ask.repository).await;
+        let mut landed = self.follow(ask, known.as_ref().map(|grant| grant.header())).await?;
+        if landed.answer.status() == StatusCode::UNAUTHORIZED && landed.at_home {
+            if let Some(stale) = &known {
+                self.auth.forget(ask.repository, stale).await;
+            }
+            let grant = self.auth.answer(ask.repository, landed.answer.asked(), landed.answer.headers()).await?;
+            drop(landed);
+            landed = self.follow(ask, Some(grant.header())).await?;
+            if landed.answer.status() == StatusCode::UNAUTHORIZED {
+                self.auth.forget(ask.repository, &grant).await;
+            }
+        }
+        match landed.answer.status() {
+            StatusCode::OK => landed.answer.refuse_encoded(),
+            StatusCode::UNAUTHORIZED if !landed.at_home => Err(UpstreamError::Unauthorized {
+                asked: landed.answer.asked().clone(),
+                why: "the redirect's target wants a login, but ours is for the registry itself only".to_owned(),
+            }),
+            _ => Err(landed.answer.refused()),
+        }
+    }
+
+    /// Sends the question and follows redirects. The login stays behind at the first change of origin,
+    /// for good: who sent us away may have sent us back with somebody else's question.
+    async fn follow(&self, ask: &Ask<'_>, login: Option<&HeaderValue>) -> Result<Landed, UpstreamError> {
+        let mut url = ask.url.clone();
+        let mut at_home = true;
+        for _ in 0..=REDIRECTS_MAX {
+            let request = Request {
+                method: ask.method.clone(),
+                url: &url,
+                accept: Some(ask.accept),
+                authorization: login.filter(|_| at_home),
+                purpose: Purpose::Redirect,
+            };
+            let answer = self.transport.send(&ask.asked, request).await?;
+            if !redirect::is_redirect(answer.status()) {
+                return Ok(Landed { answer, at_home });
+            }
+            let step = redirect::step(&self.guard, &url, answer.header(&http::header::LOCATION))
+                .map_err(|why| UpstreamError::Blocked { asked: answer.asked().clone(), why })?;
+            at_home &= step.same_origin;
+            url = step.url;
+        }
+        Err(UpstreamError::Blocked {
+            asked: ask.asked.clone(),
+            why: format!("redirects more than {REDIRECTS_MAX} times"),
+        })
+    }
+}

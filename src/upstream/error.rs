@@ -1,0 +1,212 @@
+//! What can go wrong when we ask an upstream, as outcomes that callers tell apart.
+
+use std::error::Error;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::oci::{ManifestError, Registry};
+
+/// An underlying error. Shared, because one failed request may have many waiters.
+pub type Cause = Arc<dyn Error + Send + Sync>;
+
+/// What was asked, and which host: the beginning of every message. Never holds a query or a secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Asked {
+    what: String,
+    host: String,
+}
+
+impl Asked {
+    pub(super) fn new(what: impl fmt::Display, host: impl Into<String>) -> Self {
+        Self { what: what.to_string(), host: host.into() }
+    }
+
+    /// The same question, put to another host.
+    pub(super) fn of(&self, host: &str) -> Self {
+        Self { what: self.what.clone(), host: host.to_owned() }
+    }
+
+    /// The host that was asked, with its port unless it is the usual one.
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+}
+
+impl fmt::Display for Asked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} at {}", self.what, self.host)
+    }
+}
+
+/// Why an upstream gave us nothing to use.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum UpstreamError {
+    /// It says 404. The only outcome that means "there is none".
+    #[error("{asked}: not found")]
+    NotFound {
+        /// What was asked.
+        asked: Asked,
+    },
+    /// We could not log in, or the login is not accepted.
+    #[error("{asked}: login refused: {why}")]
+    Unauthorized {
+        /// What was asked.
+        asked: Asked,
+        /// What exactly failed.
+        why: String,
+    },
+    /// It says 403.
+    #[error("{asked}: forbidden")]
+    Forbidden {
+        /// What was asked.
+        asked: Asked,
+    },
+    /// It says 429.
+    #[error("{asked}: too many requests")]
+    RateLimited {
+        /// What was asked.
+        asked: Asked,
+        /// When to come back, if it said so.
+        retry_after: Option<Duration>,
+    },
+    /// Any other status than the wanted one.
+    #[error("{asked}: answered with status {status}")]
+    Unavailable {
+        /// What was asked.
+        asked: Asked,
+        /// The status.
+        status: u16,
+        /// When to come back, if it said so.
+        retry_after: Option<Duration>,
+    },
+    /// No connection, or it broke before there was an answer.
+    #[error("{asked}: cannot be reached")]
+    Unreachable {
+        /// What was asked.
+        asked: Asked,
+        /// Why.
+        source: Cause,
+    },
+    /// Too long without an answer, between two bytes, or altogether.
+    #[error("{asked}: timed out")]
+    TimedOut {
+        /// What was asked.
+        asked: Asked,
+    },
+    /// More than we read of this kind.
+    #[error("{asked}: larger than {limit} bytes")]
+    TooLarge {
+        /// What was asked.
+        asked: Asked,
+        /// The most we take.
+        limit: u64,
+    },
+    /// What came contradicts what was asked, or itself.
+    #[error("{asked}: {lie}")]
+    Lied {
+        /// What was asked.
+        asked: Asked,
+        /// The contradiction.
+        lie: String,
+    },
+    /// The manifest came, but cannot be used.
+    #[error("{asked}: unusable manifest")]
+    Manifest {
+        /// What was asked.
+        asked: Asked,
+        /// Why.
+        source: ManifestError,
+    },
+    /// It sent us somewhere we do not go. The text names the setting that would allow it, if one can.
+    #[error("{asked}: {why}")]
+    Blocked {
+        /// What was asked.
+        asked: Asked,
+        /// Which rule, and which setting.
+        why: String,
+    },
+    /// The body ended early.
+    #[error("{asked}: cut off after {seen} bytes")]
+    Cut {
+        /// What was asked.
+        asked: Asked,
+        /// How many bytes came.
+        seen: u64,
+        /// What the connection says about it, if anything.
+        source: Option<Cause>,
+    },
+}
+
+impl UpstreamError {
+    /// When the upstream wants us back, if it said so.
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::RateLimited { retry_after, .. } | Self::Unavailable { retry_after, .. } => *retry_after,
+            _ => None,
+        }
+    }
+}
+
+/// Why settings do not make an upstream.
+#[derive(Debug, thiserror::Error)]
+pub enum SetupError {
+    /// The URL cannot be one of a registry.
+    #[error("upstream {registry}: url: {problem}")]
+    Url {
+        /// Which upstream.
+        registry: Registry,
+        /// What is wrong with it.
+        problem: &'static str,
+    },
+    /// Two upstreams for one registry.
+    #[error("upstream {registry} is configured twice")]
+    Twice {
+        /// Which.
+        registry: Registry,
+    },
+    /// An entry of `token_realms` or `redirect_hosts` is not `host` or `host:port`.
+    #[error("upstream {registry}: {key}: `{entry}` is not a host or host:port")]
+    Host {
+        /// Which upstream.
+        registry: Registry,
+        /// Which list.
+        key: &'static str,
+        /// Which entry.
+        entry: String,
+    },
+    /// A certificate cannot be read.
+    #[error("upstream {registry}: ca: not a PEM certificate")]
+    Ca {
+        /// Which upstream.
+        registry: Registry,
+        /// Why, if there is more to say.
+        source: Option<Cause>,
+    },
+    /// The proxy's URL cannot be used.
+    #[error("network: proxy cannot be used")]
+    Proxy {
+        /// Why.
+        source: Cause,
+    },
+    /// The HTTP client could not be made; usually no system certificates were found.
+    #[error("upstream {registry}: no HTTP client")]
+    Client {
+        /// Which upstream.
+        registry: Registry,
+        /// Why.
+        source: Cause,
+    },
+}
+
+/// An error and its causes in one line.
+pub(super) fn in_full(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}

@@ -1,0 +1,40 @@
+//! Asks upstream registries: manifests, blobs, tags, referrers, and where signatures may lie.
+//!
+//! This folder carries claims. It bounds what it reads, holds what was asked by digest against that
+//! digest, and keeps our credentials and our network from whatever an upstream answers. It must not
+//! know what a signature is worth: that is for `trust`, which it may not use.
+//!
+//! From the outside in: [`Upstreams`] is the closed world of configured registries, [`Upstream`] what can
+//! be asked of one. `call` runs a question with login (`auth`, `challenge`, `credentials`), redirects
+//! (`redirect`, `guard`, `address`) and retries (`retry`); `transport` is the only file that knows the
+//! HTTP client.
+
+mod address;
+mod auth;
+mod body;
+mod call;
+mod challenge;
+mod client;
+mod credentials;
+mod error;
+mod guard;
+mod link;
+mod listing;
+mod options;
+mod redirect;
+mod retry;
+mod secret;
+mod signatures;
+#[cfg(test)]
+mod tests;
+mod transport;
+mod upstreams;
+
+pub use body::BlobStream;
+pub use client::Upstream;
+pub use error::{Asked, Cause, SetupError, UpstreamError};
+pub use listing::{Referrers, TagPage};
+pub use options::{Credentials, NetworkOptions, Proxy, UpstreamOptions};
+pub use secret::Secret;
+pub use signatures::{Collected, Found, Look, LookOutcome, Material, SignatureLimits};
+pub use upstreams::Upstreams;

@@ -1,0 +1,116 @@
+//! What an operator says about upstreams: settings, already parsed.
+
+use std::fmt;
+use std::time::Duration;
+
+use url::Url;
+
+use super::secret::Secret;
+use crate::oci::Registry;
+
+/// One registry that we may ask.
+#[derive(Clone, Debug)]
+pub struct UpstreamOptions {
+    /// The name under which clients ask for it.
+    pub registry: Registry,
+    /// Where it is: `http` or `https`, a host, perhaps a port and a path in front of `/v2/`.
+    pub url: Url,
+    /// PEM certificates to trust besides the system's. Nothing turns verification off.
+    pub ca: Vec<Vec<u8>>,
+    /// How we log in.
+    pub credentials: Credentials,
+    /// Further hosts (`host` or `host:port`) that may be asked for tokens, and so get the credentials.
+    pub token_realms: Vec<String>,
+    /// Further hosts (`host` or `host:port`) that a redirect may lead to, whatever their address.
+    pub redirect_hosts: Vec<String>,
+}
+
+impl UpstreamOptions {
+    /// An upstream without credentials, trusting the system's certificates.
+    pub fn new(registry: Registry, url: Url) -> Self {
+        Self {
+            registry,
+            url,
+            ca: Vec::new(),
+            credentials: Credentials::None,
+            token_realms: Vec::new(),
+            redirect_hosts: Vec::new(),
+        }
+    }
+}
+
+/// How we log in to a registry.
+#[derive(Clone, Debug)]
+pub enum Credentials {
+    /// Not at all.
+    None,
+    /// With what `docker login` stored; runs credential helpers. No entry means not at all.
+    DockerConfig,
+    /// With these.
+    Basic {
+        /// Without a colon.
+        username: String,
+        /// Or an access token, as registries have it.
+        password: Secret,
+    },
+}
+
+/// How we reach the network; the same for all upstreams.
+#[derive(Clone, Debug)]
+pub struct NetworkOptions {
+    /// The HTTP proxy in between.
+    pub proxy: Proxy,
+    /// Longest wait for a connection: name, TCP and TLS together.
+    pub connect_timeout: Duration,
+    /// Longest wait between two bytes.
+    pub read_timeout: Duration,
+    /// How often a failed request is sent again.
+    pub retries: u32,
+}
+
+impl Default for NetworkOptions {
+    fn default() -> Self {
+        Self {
+            proxy: Proxy::Env,
+            connect_timeout: Duration::from_secs(5),
+            read_timeout: Duration::from_secs(30),
+            retries: 3,
+        }
+    }
+}
+
+/// The HTTP proxy in between.
+///
+/// A proxy resolves names itself, so the address rules then hold only for addresses written out in a
+/// redirect; the proxy has to refuse internal names.
+#[derive(Clone)]
+pub enum Proxy {
+    /// `HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY`.
+    Env,
+    /// None, whatever the environment says.
+    None,
+    /// This one, except for what `NO_PROXY` lists. User and password may stand in it.
+    Url(Url),
+}
+
+impl fmt::Debug for Proxy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Env => f.write_str("Env"),
+            Self::None => f.write_str("None"),
+            // Only what cannot hold a password.
+            Self::Url(url) => write!(f, "Url({}://{})", url.scheme(), url.host_str().unwrap_or_default()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_proxy_does_not_print_its_password() {
+        let proxy = Proxy::Url("http://me:hunter2@proxy.example:3128".parse().unwrap());
+        assert_eq!(format!("{proxy:?}"), "Url(http://proxy.example)");
+    }
+}

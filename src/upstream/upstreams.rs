@@ -1,0 +1,90 @@
+//! All upstreams there are. A registry that is not here is not asked, whoever names it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::client::Upstream;
+use super::error::SetupError;
+use super::options::{NetworkOptions, UpstreamOptions};
+use crate::oci::Registry;
+
+/// The closed world of configured registries.
+#[derive(Debug)]
+pub struct Upstreams {
+    by_registry: BTreeMap<Registry, Arc<Upstream>>,
+}
+
+impl Upstreams {
+    /// Checks the settings and makes a client for each upstream. Nothing is dialled, so this works while
+    /// upstreams are down. Blocks shortly to read the system's certificates.
+    ///
+    /// # Errors
+    /// The first setting that cannot be used.
+    pub fn new(upstreams: Vec<UpstreamOptions>, network: NetworkOptions) -> Result<Self, SetupError> {
+        let mut by_registry = BTreeMap::new();
+        for options in upstreams {
+            let registry = options.registry.clone();
+            let upstream = Arc::new(Upstream::new(options, &network)?);
+            if by_registry.insert(registry.clone(), upstream).is_some() {
+                return Err(SetupError::Twice { registry });
+            }
+        }
+        Ok(Self { by_registry })
+    }
+
+    /// The upstream for a registry, if one is configured. An exact match, port included.
+    pub fn get(&self, registry: &Registry) -> Option<Arc<Upstream>> {
+        self.by_registry.get(registry).cloned()
+    }
+
+    /// All configured registries, in order.
+    pub fn registries(&self) -> impl Iterator<Item = &Registry> {
+        self.by_registry.keys()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::options::Proxy;
+    use super::*;
+
+    fn make(upstreams: &[(&str, &str)]) -> Result<Upstreams, SetupError> {
+        let upstreams = upstreams
+            .iter()
+            .map(|(registry, url)| UpstreamOptions::new(registry.parse().unwrap(), url.parse().unwrap()))
+            .collect();
+        Upstreams::new(upstreams, NetworkOptions { proxy: Proxy::None, ..NetworkOptions::default() })
+    }
+
+    #[test]
+    fn only_what_is_configured_is_found() {
+        let upstreams = make(&[("ghcr.io", "https://ghcr.io"), ("a:5000", "http://a:5000/prefix/")]).unwrap();
+        assert_eq!(upstreams.registries().map(Registry::as_str).collect::<Vec<_>>(), ["a:5000", "ghcr.io"]);
+        assert!(upstreams.get(&"GHCR.io".parse().unwrap()).is_some());
+        for other in ["a", "a:500", "ghcr.io:443", "sub.ghcr.io"] {
+            assert!(upstreams.get(&other.parse().unwrap()).is_none(), "{other}");
+        }
+    }
+
+    #[test]
+    fn unusable_settings_are_named() {
+        let error = |upstreams: &[(&str, &str)]| make(upstreams).unwrap_err().to_string();
+        assert_eq!(error(&[("a", "http://a"), ("a", "http://b")]), "upstream a is configured twice");
+        assert_eq!(error(&[("a", "ftp://a")]), "upstream a: url: must start with https:// or http://");
+        assert!(error(&[("a", "https://u:hunter2@a")]).contains("use credentials"));
+        assert!(!error(&[("a", "https://u:hunter2@a")]).contains("hunter2"));
+        assert!(error(&[("a", "https://a/?x")]).contains("query"));
+    }
+
+    #[test]
+    fn a_bad_certificate_or_host_is_named() {
+        let base = UpstreamOptions::new("a".parse().unwrap(), "https://a".parse().unwrap());
+        for ca in ["", "garbage", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"] {
+            let options = UpstreamOptions { ca: vec![ca.as_bytes().to_vec()], ..base.clone() };
+            assert!(Upstreams::new(vec![options], NetworkOptions::default()).is_err(), "{ca}");
+        }
+        let options = UpstreamOptions { redirect_hosts: vec!["https://b".to_owned()], ..base };
+        let error = Upstreams::new(vec![options], NetworkOptions::default()).unwrap_err();
+        assert_eq!(error.to_string(), "upstream a: redirect_hosts: `https://b` is not a host or host:port");
+    }
+}
