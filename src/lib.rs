@@ -1,6 +1,7 @@
 //! Assay: a verifying pull-through cache for OCI registries.
 #![forbid(unsafe_code)]
 pub mod clock;
+pub mod demo;
 pub mod ledger;
 pub mod oci;
 pub mod pull;

@@ -1,0 +1,6 @@
+//! Integration tests: one binary, so that they link once.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod support_selftest;

@@ -1,0 +1,15 @@
+//! What integration tests share: an upstream that misbehaves on command, a certificate authority, keys.
+//!
+//! Images, signatures and the honest registry come from `assay::demo`.
+#![allow(dead_code, reason = "tests use different parts")]
+
+pub mod certs;
+pub mod gate;
+pub mod keys;
+pub mod misbehaviour;
+pub mod nasty;
+
+pub use certs::TestCa;
+pub use gate::Gate;
+pub use misbehaviour::Misbehaviour;
+pub use nasty::{NastyUpstream, PathMatch, Protocol};
