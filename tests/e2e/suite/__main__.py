@@ -1,0 +1,44 @@
+"""Runs the suite. Started by `tests/e2e/run`, in namespaces of its own with nothing but loopback."""
+
+import argparse
+import sys
+
+import clients
+import images
+import registries
+import situations
+from assay import Assay, NoAssay
+from report import Report
+from workspace import Workspace
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    names = [client.name for client in clients.ALL] + ["cosign"]
+    parser.add_argument("--folder", required=True)
+    parser.add_argument("--tools", required=True)
+    parser.add_argument("--assay")
+    parser.add_argument("--only", choices=names, action="append")
+    parser.add_argument("--without-assay", action="store_true")
+    options = parser.parse_args()
+    wanted = options.only or names
+
+    workspace = Workspace(options.folder, options.tools)
+    report = Report()
+    try:
+        upstreams = registries.start(workspace)
+        made = images.make(workspace, upstreams)
+        situations.control_of_images(workspace, made, upstreams, report)
+        assay = NoAssay(upstreams) if options.without_assay else Assay(workspace, options.assay, upstreams, made.public_key)
+        for kind in clients.ALL:
+            if kind.name in wanted:
+                client = kind(workspace, assay.route)
+                situations.Situations(client, assay, made, upstreams, report, options.without_assay).all()
+        if "cosign" in wanted:
+            situations.cosign_through_assay(workspace, assay, made, report)
+    finally:
+        workspace.close()
+    return report.close()
+
+
+sys.exit(main())
