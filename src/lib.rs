@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 pub mod clock;
 pub mod demo;
+pub mod http;
 pub mod ledger;
 pub mod oci;
 pub mod pull;

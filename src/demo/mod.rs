@@ -16,6 +16,7 @@ mod seen;
 mod shelf;
 mod signer;
 mod tar;
+mod visit;
 mod wire;
 
 pub use artefact::Artefact;
@@ -27,4 +28,5 @@ pub use registry::Registry;
 pub use seen::{RequestLog, Seen};
 pub use shelf::Shelf;
 pub use signer::Signer;
+pub use visit::{Ending, pull};
 pub use wire::{Server, Whole};

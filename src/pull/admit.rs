@@ -396,7 +396,8 @@ pub(super) async fn fetch(
     repository: &Repository,
     reference: &Reference,
 ) -> Result<Manifest, PullError> {
-    upstream.manifest(repository, reference).await.map_err(|error| match (&error, reference) {
+    // Boxed, as every question to upstream: its steps would make each caller's future large.
+    Box::pin(upstream.manifest(repository, reference)).await.map_err(|error| match (&error, reference) {
         (UpstreamError::Manifest { source, .. }, _) => PullError::Refused(Refusal {
             repository: repository.clone(),
             asked: reference.to_string(),

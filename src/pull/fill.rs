@@ -127,7 +127,7 @@ enum Cause {
 }
 
 async fn fill(upstream: &Upstream, repository: &Repository, spool: &mut Spool) -> Result<(), Cause> {
-    let stream = upstream.blob(repository, spool.want()).await.map_err(Cause::Upstream)?;
+    let stream = Box::pin(upstream.blob(repository, spool.want())).await.map_err(Cause::Upstream)?;
     let mut stream = stream.ready_chunks(PIECES_AT_ONCE);
     while let Some(pieces) = stream.next().await {
         let mut good = Vec::with_capacity(pieces.len());

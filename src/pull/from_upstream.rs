@@ -37,7 +37,7 @@ pub(super) async fn search(
     subject: crate::oci::Digest,
     limits: &SignatureLimits,
 ) -> Search {
-    let collected = upstream.signatures(repository, subject, limits).await;
+    let collected = Box::pin(upstream.signatures(repository, subject, limits)).await;
     let candidates =
         collected.found.into_iter().map(|found| Candidate { place: found.place, material: material(found.material) });
     let looked_at = collected.looked_at.into_iter().map(|look| Looked {

@@ -263,14 +263,14 @@ impl Puller {
         last: Option<&Tag>,
     ) -> Result<TagPage, PullError> {
         let (upstream, _) = self.rule_for(repository, "tags")?;
-        upstream.tags(repository, n, last).await.map_err(|e| upstream_error(&upstream, &repository.to_string(), &e))
+        Box::pin(upstream.tags(repository, n, last)).await.map_err(|e| upstream_error(&upstream, &repository.to_string(), &e))
     }
 
     /// What refers to a digest, from the referrers API or the fallback tag.
     pub async fn referrers(&self, repository: &Repository, subject: Digest) -> Result<Vec<Descriptor>, PullError> {
         let (upstream, _) = self.rule_for(repository, &subject.to_string())?;
         let fail = |error| upstream_error(&upstream, &format!("referrers of {subject}"), &error);
-        if let Some(referrers) = upstream.referrers(repository, subject, REFERRERS_MAX).await.map_err(fail)? {
+        if let Some(referrers) = Box::pin(upstream.referrers(repository, subject, REFERRERS_MAX)).await.map_err(fail)? {
             return Ok(referrers.descriptors);
         }
         let fallback = Reference::Tag(Tag::of_artefact(subject, crate::oci::ArtefactTag::Referrers));

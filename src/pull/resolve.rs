@@ -63,7 +63,7 @@ async fn ask(ledger: Ledger, upstream: Arc<Upstream>, repository: Repository, ta
     let fail = |error: UpstreamError| upstream_error(&upstream, &what, &error);
     let seen = ledger.tag(&repository, &tag).await.ok().flatten();
     if seen.is_some()
-        && let Some(digest) = upstream.resolve(&repository, &tag).await.map_err(fail)?
+        && let Some(digest) = Box::pin(upstream.resolve(&repository, &tag)).await.map_err(fail)?
     {
         return Ok(Resolved { digest, manifest: None });
     }

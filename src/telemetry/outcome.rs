@@ -9,3 +9,14 @@ pub enum CacheOutcome {
     Memory,
     None,
 }
+impl CacheOutcome {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Hit => "hit",
+            Self::Fill => "fill",
+            Self::Join => "join",
+            Self::Memory => "memory",
+            Self::None => "none",
+        }
+    }
+}

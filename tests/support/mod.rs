@@ -4,12 +4,15 @@
 #![allow(dead_code, reason = "tests use different parts")]
 
 pub mod certs;
+pub mod client;
 pub mod gate;
 pub mod keys;
 pub mod misbehaviour;
 pub mod nasty;
+pub mod proxy;
 
 pub use certs::TestCa;
 pub use gate::Gate;
 pub use misbehaviour::Misbehaviour;
 pub use nasty::{NastyUpstream, PathMatch, Protocol};
+pub use proxy::{Proxy, REGISTRY, Setup};

@@ -1,0 +1,10 @@
+//! Composition: builds the parts that a command needs, runs it, and holds the order of stopping.
+//!
+//! The only place that names concrete parts together.
+
+mod command;
+mod demo;
+mod parts;
+mod serve;
+
+pub use command::run;

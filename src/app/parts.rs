@@ -1,0 +1,74 @@
+//! From checked settings to the parts of a puller.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+
+use crate::clock::{Clock, SystemClock};
+use crate::config::{self, Settings};
+use crate::ledger::Ledger;
+use crate::pull::{Puller, PullerParts};
+use crate::store::DiskStore;
+use crate::tasks::Tasks;
+use crate::trust::Policy;
+use crate::upstream::{Credentials, NetworkOptions, Proxy, Secret, SignatureLimits, UpstreamOptions, Upstreams};
+
+/// The ledger's file in the cache folder.
+const LEDGER: &str = "ledger.sqlite";
+
+/// Opens the cache folder and puts a puller together.
+pub(super) fn puller(folder: &Path, policy: Policy, upstreams: Upstreams, limits: SignatureLimits, tasks: &Tasks) -> anyhow::Result<Puller> {
+    let store = DiskStore::open(folder).with_context(|| format!("cannot use the cache folder {}", folder.display()))?;
+    let ledger = Ledger::open(&folder.join(LEDGER))?;
+    Ok(Puller::new(PullerParts {
+        policy: Arc::new(policy),
+        upstreams: Arc::new(upstreams),
+        store: Arc::new(store),
+        ledger,
+        clock: Arc::new(SystemClock) as Arc<dyn Clock>,
+        tasks: tasks.clone(),
+        limits,
+    }))
+}
+
+/// The configured upstreams.
+pub(super) fn upstreams(settings: &Settings, more: Vec<UpstreamOptions>) -> anyhow::Result<Upstreams> {
+    let named: Vec<_> = more.iter().map(|one| one.registry.clone()).collect();
+    let configured = settings.upstreams.iter().filter(|one| !named.contains(&one.registry)).map(upstream);
+    Ok(Upstreams::new(configured.chain(more).collect(), network(&settings.network))?)
+}
+
+/// How much is looked at in search of signatures.
+pub(super) fn limits(settings: &Settings) -> SignatureLimits {
+    SignatureLimits { deadline: settings.limits.signature_deadline, ..SignatureLimits::default() }
+}
+
+fn upstream(written: &config::Upstream) -> UpstreamOptions {
+    UpstreamOptions {
+        ca: written.ca.clone().into_iter().collect(),
+        credentials: match &written.credentials {
+            config::Credentials::None => Credentials::None,
+            config::Credentials::DockerConfig => Credentials::DockerConfig,
+            config::Credentials::Login { username, password } => {
+                Credentials::Basic { username: username.clone(), password: Secret::new(password.reveal()) }
+            }
+        },
+        token_realms: written.token_realms.iter().map(ToString::to_string).collect(),
+        redirect_hosts: written.redirect_hosts.iter().map(ToString::to_string).collect(),
+        ..UpstreamOptions::new(written.registry.clone(), written.url.clone())
+    }
+}
+
+fn network(written: &config::Network) -> NetworkOptions {
+    NetworkOptions {
+        proxy: match &written.proxy {
+            config::Proxy::Env => Proxy::Env,
+            config::Proxy::None => Proxy::None,
+            config::Proxy::Url(url) => Proxy::Url(url.clone()),
+        },
+        connect_timeout: written.connect_timeout,
+        read_timeout: written.read_timeout,
+        retries: written.retries,
+    }
+}

@@ -1,0 +1,135 @@
+//! `assay serve`: listeners, puller, and the order in which everything stops.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use crate::cli::Exit;
+use crate::config::{Server, Settings};
+use crate::http::{self, AdminOptions, Finished, ListenerOptions, RegistryOptions};
+use crate::oci::Registry;
+use crate::pull::Puller;
+use crate::tasks::Tasks;
+use crate::telemetry::Metrics;
+
+use super::parts;
+
+/// Connections to the admin listener: a few probes and scrapers.
+const ADMIN_CONNECTIONS: usize = 64;
+
+/// How long the tasks that are left may take to end once the listeners are down.
+const LAST_GRACE: Duration = Duration::from_secs(5);
+
+/// Serves until SIGTERM or Ctrl-C. Stops in this order, each step with a deadline: stop accepting and
+/// drain connections, let fetches end or drop their spools, close the ledger.
+pub(super) async fn serve(settings: Settings) -> anyhow::Result<Exit> {
+    let tasks = Tasks::new();
+    let upstreams = parts::upstreams(&settings, Vec::new())?;
+    let puller = parts::puller(&settings.cache_dir, settings.policy.clone(), upstreams, parts::limits(&settings), &tasks)?;
+    let puller = Arc::new(puller);
+    let metrics = Arc::new(Metrics::new());
+    let stop = CancellationToken::new();
+
+    let admin = TcpListener::bind(settings.admin_listen)
+        .await
+        .with_context(|| format!("cannot listen on {} ([admin] listen)", settings.admin_listen))?;
+    let mut listeners = Vec::new();
+    for address in &settings.server.listen {
+        let listener = TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address} ([server] listen)"))?;
+        listeners.push(listener);
+    }
+    announce(&settings);
+
+    let admin = http::serve_admin(
+        admin,
+        ListenerOptions { max_connections: ADMIN_CONNECTIONS, ..ListenerOptions::default() },
+        admin_options(&metrics),
+        Arc::clone(&puller),
+        tasks.clone(),
+        stop.clone().cancelled_owned(),
+    );
+    let registry = futures_util::future::join_all(listeners.into_iter().map(|listener| {
+        let stop = stop.clone().cancelled_owned();
+        let (puller, tasks) = (Arc::clone(&puller), tasks.clone());
+        let options = listener_options(&settings.server).map(|options| (options, registry_options(&settings, &metrics)));
+        async move {
+            let (options, registry) = options?;
+            anyhow::Ok(http::serve(listener, options, registry, puller, tasks, stop).await)
+        }
+    }));
+    let asked_to_stop = async {
+        wait_for_signal().await;
+        tracing::info!("stopping");
+        stop.cancel();
+    };
+    let (registry, _, ()) = tokio::join!(registry, admin, asked_to_stop);
+    for outcome in registry {
+        if !outcome? {
+            tracing::warn!("some responses were cut off: the grace period was over");
+        }
+    }
+    tasks.stop(LAST_GRACE).await;
+    Ok(Exit::Ok)
+}
+
+/// What the operator must know at once.
+fn announce(settings: &Settings) {
+    let modes = |mode: &str| settings.policy.rules().iter().filter(|rule| rule.enforcement().mode() == mode).count();
+    let (enforce, audit, off) = (modes("enforce"), modes("audit"), modes("off"));
+    tracing::info!(
+        listen = ?settings.server.listen,
+        admin = %settings.admin_listen,
+        config = settings.name,
+        upstreams = settings.upstreams.len(),
+        enforce,
+        audit,
+        off,
+        version = env!("CARGO_PKG_VERSION"),
+        "serving"
+    );
+    if enforce == 0 {
+        tracing::warn!("AUDIT ONLY: no rule is enforced, nothing is blocked. Write a [[policy]] with mode = \"enforce\".");
+    }
+}
+
+fn admin_options(metrics: &Arc<Metrics>) -> AdminOptions {
+    let metrics = Arc::clone(metrics);
+    AdminOptions { metrics: Arc::new(move || metrics.encode()) }
+}
+
+pub(super) fn registry_options(settings: &Settings, metrics: &Arc<Metrics>) -> RegistryOptions {
+    let metrics = Arc::clone(metrics);
+    RegistryOptions {
+        default_upstream: settings.server.default_upstream.clone().unwrap_or_else(Registry::docker_hub),
+        deny_reason: settings.server.deny_reason,
+        access: settings.log.access,
+        sink: Some(Arc::new(move |finished: &Finished<'_>| count(&metrics, finished))),
+    }
+}
+
+fn count(_metrics: &Metrics, _finished: &Finished<'_>) {}
+
+fn listener_options(server: &Server) -> anyhow::Result<ListenerOptions> {
+    let tls = match &server.tls {
+        None => None,
+        Some(tls) => {
+            let read = |path: &Path| std::fs::read(path).with_context(|| format!("cannot read {}", path.display()));
+            Some(http::tls_acceptor(&read(&tls.cert)?, &read(&tls.key)?).context("[server.tls]")?)
+        }
+    };
+    Ok(ListenerOptions { max_connections: server.max_connections, grace: server.shutdown_grace, tls, ..ListenerOptions::default() })
+}
+
+async fn wait_for_signal() {
+    let mut terminate = signal(SignalKind::terminate()).expect("signal handlers can be installed");
+    tokio::select! {
+        // Both only wait.
+        _ = terminate.recv() => {}
+        _ = tokio::signal::ctrl_c() => {}
+    }
+}

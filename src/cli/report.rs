@@ -1,0 +1,161 @@
+//! What the gate says about an image, for people and for programs.
+
+use serde_json::{Value, json};
+
+use crate::oci::ImageName;
+use crate::pull::{Explanation, PullError};
+use crate::trust::{CandidateReport, Decision, Verdict};
+
+use super::Exit;
+
+/// The outcome of a judgement as `verify` and `explain` show it.
+pub struct Report<'a> {
+    image: &'a ImageName,
+    result: &'a Result<Explanation, PullError>,
+}
+
+impl<'a> Report<'a> {
+    /// Of this image.
+    pub fn new(image: &'a ImageName, result: &'a Result<Explanation, PullError>) -> Self {
+        Self { image, result }
+    }
+
+    /// What the command exits with. "Could not check" is never mixed with "refused".
+    pub fn exit(&self) -> Exit {
+        match self.result {
+            Ok(explained) if explained.verdict.is_verified() => Exit::Ok,
+            Ok(explained) if matches!(explained.verdict.decision, Decision::Unknown { .. }) => Exit::Unavailable,
+            Ok(_) | Err(PullError::Refused(_)) => Exit::Denied,
+            Err(PullError::UnknownRegistry(_)) => Exit::Usage,
+            Err(PullError::NotFound { .. }) => Exit::NotFound,
+            Err(PullError::CouldNotCheck { .. } | PullError::Upstream { .. }) => Exit::Unavailable,
+            Err(PullError::BadContent { .. }) => Exit::Integrity,
+            Err(PullError::Range { .. } | PullError::Internal(_)) => Exit::Internal,
+        }
+    }
+
+    fn verdict(&self) -> Option<&Verdict> {
+        match self.result {
+            Ok(explained) => Some(&explained.verdict),
+            Err(PullError::Refused(refusal)) => refusal.verdict.as_deref(),
+            Err(PullError::CouldNotCheck { verdict, .. }) => verdict.as_deref(),
+            Err(_) => None,
+        }
+    }
+
+    /// One word.
+    fn outcome(&self) -> &'static str {
+        match self.result {
+            Ok(explained) => match (&explained.verdict.decision, explained.verdict.mode.as_str()) {
+                (Decision::Verified { .. }, _) => "verified",
+                (Decision::Artefact, _) => "artefact",
+                (Decision::Unchecked, _) => "not checked",
+                (Decision::Refused { .. }, _) => "would be refused",
+                (Decision::Unknown { .. }, _) => "could not check",
+            },
+            Err(PullError::Refused(_)) => "refused",
+            Err(PullError::NotFound { .. }) => "not found",
+            Err(PullError::CouldNotCheck { .. } | PullError::Upstream { .. }) => "could not check",
+            Err(PullError::BadContent { .. }) => "bad content",
+            Err(PullError::UnknownRegistry(_)) => "not configured",
+            Err(PullError::Range { .. } | PullError::Internal(_)) => "internal error",
+        }
+    }
+
+    /// For people. `steps` shows every check.
+    pub fn text(&self, steps: bool) -> String {
+        let mut lines = vec![format!("{} {}", if self.exit() == Exit::Ok { "✔" } else { "✖" }, self.image)];
+        let mut line = |name: &str, value: &str| lines.push(format!("  {name:<10} {value}"));
+        line("verdict", self.outcome());
+        if let Ok(explained) = self.result {
+            line("digest", &explained.digest.to_string());
+            if explained.verdict.digest != explained.digest {
+                line("vouched by", &format!("index {}, which names it", explained.verdict.digest));
+            }
+        }
+        if let Some(verdict) = self.verdict() {
+            line("rule", &format!("\"{}\" (mode {})", verdict.rule, verdict.mode));
+            if let Decision::Verified { signers } = &verdict.decision {
+                for signer in signers {
+                    line("signer", &format!("{} (key {})", signer.name, signer.key));
+                }
+                line("log", "not checked: the rule says tlog = \"off\"");
+            }
+            if let Some((reason, detail)) = verdict.refusal() {
+                line("reason", &format!("{}: {detail}", reason.code()));
+                line("next step", reason.next_step());
+            }
+            if steps {
+                lines.extend(step_lines(verdict));
+            }
+        }
+        match self.result {
+            Err(PullError::Refused(refusal)) if refusal.verdict.is_none() => {
+                lines.push(format!("  {:<10} {}: {}", "reason", refusal.reason.code(), refusal.detail));
+                lines.push(format!("  {:<10} {}", "next step", refusal.next_step));
+            }
+            Err(PullError::Refused(_)) | Ok(_) => {}
+            Err(error) => lines.push(format!("  {:<10} {error}", "cause")),
+        }
+        if steps && let Some(command) = self.cosign_command() {
+            lines.push(format!("  {:<10} {command}", "cosign"));
+        }
+        lines.join("\n")
+    }
+
+    /// For programs: one object, schema `assay.verify/v1`.
+    pub fn json(&self) -> Value {
+        let verdict = self.verdict();
+        let refusal = match self.result {
+            Err(PullError::Refused(refusal)) => Some((refusal.reason.code(), refusal.detail.clone(), refusal.next_step.clone())),
+            _ => verdict.and_then(Verdict::refusal).map(|(r, d)| (r.code(), d.to_owned(), r.next_step().to_owned())),
+        };
+        let subject = self.result.as_ref().ok().map(|explained| explained.digest);
+        let via = self.result.as_ref().ok().filter(|e| e.verdict.digest != e.digest).map(|e| json!({ "index": e.verdict.digest }));
+        let signers = match verdict.map(|v| &v.decision) {
+            Some(Decision::Verified { signers }) => json!(signers),
+            _ => json!([]),
+        };
+        json!({
+            "schema": "assay.verify/v1",
+            "image": self.image.to_string(),
+            "subject": subject,
+            "verdict": self.outcome(),
+            "rule": verdict.map(|v| &v.rule),
+            "mode": verdict.map(|v| &v.mode),
+            "via": via,
+            "signers": signers,
+            "reason": refusal.as_ref().map(|r| r.0),
+            "detail": refusal.as_ref().map(|r| r.1.clone()).or_else(|| self.result.as_ref().err().map(ToString::to_string)),
+            "next_step": refusal.as_ref().map(|r| r.2.clone()),
+            "looked_at": verdict.map(|v| &v.looked_at),
+            "candidates": verdict.map(|v| &v.candidates),
+        })
+    }
+
+    /// The same check with another tool, as far as it can make it.
+    fn cosign_command(&self) -> Option<String> {
+        let verdict = self.verdict()?;
+        let key = match &verdict.decision {
+            Decision::Verified { signers } => signers.first()?.name.clone(),
+            _ => "KEY.pub".to_owned(),
+        };
+        Some(format!("cosign verify --key {key} --insecure-ignore-tlog {}@{}", self.image.repository, verdict.digest))
+    }
+}
+
+fn step_lines(verdict: &Verdict) -> Vec<String> {
+    let looked = verdict.looked_at.iter().map(|looked| format!("  {:<10} {}: {}", "looked at", looked.place, looked.found));
+    let count = verdict.candidates.len();
+    let candidates = verdict.candidates.iter().enumerate().flat_map(move |(at, candidate)| candidate_lines(at + 1, count, candidate));
+    looked.chain(candidates).collect()
+}
+
+/// Only checks that ran are shown.
+fn candidate_lines(number: usize, count: usize, candidate: &CandidateReport) -> Vec<String> {
+    let mut lines = vec![format!("  signature {number} of {count} ({}, {})", candidate.format, candidate.place)];
+    for check in &candidate.checks {
+        lines.push(format!("    {} {:<16} {}", if check.passed { "✔" } else { "✖" }, check.name, check.detail));
+    }
+    lines
+}

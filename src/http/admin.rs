@@ -1,0 +1,86 @@
+//! The admin listener: is it alive, can it serve, what does it count. For operators, not for clients.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{Method, Request, Response, StatusCode};
+use hyper::body::Incoming;
+use tokio::net::TcpListener;
+
+use crate::pull::Puller;
+use crate::tasks::Tasks;
+
+use super::body::ServeBody;
+use super::connection::Handler;
+use super::listener::{ListenerOptions, serve_with};
+use super::reply::Reply;
+
+const TEXT: &str = "text/plain; charset=utf-8";
+const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// Orchestrators give up after a second or a few; a check that takes longer is a no.
+const READY_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// What the admin listener shows.
+#[derive(Clone)]
+pub struct AdminOptions {
+    /// Prints all metrics in the OpenMetrics text format.
+    pub metrics: Arc<dyn Fn() -> String + Send + Sync>,
+}
+
+/// Serves `/healthz`, `/readyz` and `/metrics` until `shutdown`, under the same protections as the
+/// registry side.
+pub async fn serve_admin(
+    listener: TcpListener,
+    options: ListenerOptions,
+    admin: AdminOptions,
+    puller: Arc<Puller>,
+    tasks: Tasks,
+    shutdown: impl Future<Output = ()>,
+) -> bool {
+    serve_with(listener, options, AdminService { puller, options: admin }, tasks, shutdown).await
+}
+
+struct AdminService {
+    puller: Arc<Puller>,
+    options: AdminOptions,
+}
+
+impl Handler for AdminService {
+    async fn answer(&self, request: Request<Incoming>, _: SocketAddr) -> Response<ServeBody> {
+        let reply = match (request.method(), request.uri().path()) {
+            (&Method::GET | &Method::HEAD, "/healthz") => Reply::page(StatusCode::OK, TEXT, "ok\n"),
+            (&Method::GET | &Method::HEAD, "/readyz") => ready(self.puller.ready()).await,
+            (&Method::GET | &Method::HEAD, "/metrics") => {
+                Reply::page(StatusCode::OK, OPEN_METRICS, (self.options.metrics)())
+            }
+            _ => Reply::page(StatusCode::NOT_FOUND, TEXT, "not found\n"),
+        };
+        reply.into_response(request.method() == Method::HEAD, None)
+    }
+}
+
+/// `/readyz`: 200, or 503 and why.
+async fn ready(check: impl Future<Output = Result<(), String>>) -> Reply {
+    let checked = tokio::time::timeout(READY_TIMEOUT, check).await;
+    match checked.unwrap_or_else(|_| Err("the check takes too long".to_owned())) {
+        Ok(()) => Reply::page(StatusCode::OK, TEXT, "ready\n"),
+        Err(why) => Reply::page(StatusCode::SERVICE_UNAVAILABLE, TEXT, format!("not ready: {why}\n")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixture::shown;
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn readiness_says_why_not() {
+        assert!(shown(ready(async { Ok(()) }).await).await.starts_with("200 "));
+        let broken = shown(ready(async { Err("no trust root".to_owned()) }).await).await;
+        assert!(broken.starts_with("503 ") && broken.ends_with("not ready: no trust root\n"), "{broken}");
+        let hanging = shown(ready(std::future::pending()).await).await;
+        assert!(hanging.starts_with("503 ") && hanging.contains("too long"), "{hanging}");
+    }
+}

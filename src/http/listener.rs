@@ -1,0 +1,115 @@
+//! Accepts connections, never more than the cap, until it is told to stop; then lets them finish.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+use tokio_rustls::TlsAcceptor;
+
+use crate::tasks::Tasks;
+
+use super::connection::{self, End, Handler};
+
+/// How a listener treats its connections.
+#[derive(Clone)]
+pub struct ListenerOptions {
+    /// Most connections at a time. When they are there, the next ones wait in the kernel's queue.
+    pub max_connections: usize,
+    /// How long a client may take for a request's head, and an HTTP/1.1 connection between two
+    /// requests (hyper has one timer for both).
+    pub header_timeout: Duration,
+    /// How long an HTTP/2 connection may have no request.
+    pub idle_timeout: Duration,
+    /// How long a client may take no byte of what is ready.
+    pub stall_timeout: Duration,
+    /// TLS, unless the listener is plain.
+    pub tls: Option<TlsAcceptor>,
+    /// How long a TLS handshake may take.
+    pub tls_handshake_timeout: Duration,
+    /// How long running answers may go on once the listener is told to stop.
+    pub grace: Duration,
+}
+
+impl Default for ListenerOptions {
+    fn default() -> Self {
+        Self {
+            max_connections: 4096,
+            header_timeout: Duration::from_secs(15),
+            idle_timeout: Duration::from_secs(300),
+            stall_timeout: Duration::from_secs(300),
+            tls: None,
+            tls_handshake_timeout: Duration::from_secs(10),
+            grace: Duration::from_secs(30),
+        }
+    }
+}
+
+/// Serves until `shutdown`, then waits for running answers, at most for [`ListenerOptions::grace`].
+/// Returns whether all finished by themselves.
+///
+/// Not cancel safe: dropped, it leaves its connections running until [`Tasks::stop`].
+pub(super) async fn serve_with<H: Handler>(
+    listener: TcpListener,
+    options: ListenerOptions,
+    handler: H,
+    tasks: Tasks,
+    shutdown: impl Future<Output = ()>,
+) -> bool {
+    let (options, handler, end) = (Arc::new(options), Arc::new(handler), End::default());
+    let most = options.max_connections.clamp(1, Semaphore::MAX_PERMITS);
+    let slots = Arc::new(Semaphore::new(most));
+    tokio::select! {
+        // What was accepted runs in its own task, so nothing is lost here.
+        () = accept(&listener, &slots, &handler, &options, &tasks, &end) => {}
+        () = shutdown => {}
+    }
+    drop(listener);
+    end.soon.cancel();
+    let all = Semaphore::acquire_many(&slots, u32::try_from(most).unwrap_or(u32::MAX));
+    let calm = tokio::time::timeout(options.grace, all).await.is_ok();
+    end.now.cancel();
+    calm
+}
+
+async fn accept<H: Handler>(
+    listener: &TcpListener,
+    slots: &Arc<Semaphore>,
+    handler: &Arc<H>,
+    options: &Arc<ListenerOptions>,
+    tasks: &Tasks,
+    end: &End,
+) {
+    loop {
+        let slot = Arc::clone(slots).acquire_owned().await.expect("the semaphore is never closed");
+        match listener.accept().await {
+            Ok((socket, client)) => {
+                let connection = connection::serve(
+                    socket,
+                    client,
+                    Arc::clone(handler),
+                    Arc::clone(options),
+                    tasks.clone(),
+                    end.clone(),
+                );
+                tasks.spawn("connection", async move {
+                    connection.await;
+                    drop(slot);
+                });
+            }
+            Err(error) if is_of_one_connection(&error) => {}
+            Err(error) => {
+                // Mostly: no file descriptors left. Some come back when connections end.
+                tracing::error!(%error, "cannot accept connections");
+                tokio::time::sleep(Duration::from_millis(200)).await;
+            }
+        }
+    }
+}
+
+/// The client left before it was accepted.
+fn is_of_one_connection(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
+    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
+}

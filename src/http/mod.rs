@@ -1,0 +1,30 @@
+//! The network edge: people's container engines talk to us here.
+//!
+//! A request is parsed (`route`), handed to the puller (`service`) and answered (`respond`, `reply`).
+//! The listener sends nothing but a [`body::ServeBody`], which is made from what the puller proved
+//! servable or from a page that this folder wrote itself. Must not judge, fetch or store anything.
+
+mod access;
+mod admin;
+mod body;
+mod conditional;
+mod connection;
+#[cfg(test)]
+mod fixture;
+mod listener;
+mod pages;
+mod quiet;
+mod reply;
+mod respond;
+mod route;
+mod service;
+mod tls;
+#[cfg(test)]
+mod wire_tests;
+
+pub use access::{CLIENT_LEFT, Finished, RequestSink};
+pub use admin::{AdminOptions, serve_admin};
+pub use body::ServeBody;
+pub use listener::ListenerOptions;
+pub use service::{RegistryOptions, serve};
+pub use tls::{TlsError, server_config};

@@ -1,0 +1,150 @@
+//! Assay itself, in this process, in front of a test upstream: the same parts as `assay serve`.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use assay::clock::SystemClock;
+use assay::demo::Signer;
+use assay::http::{ListenerOptions, RegistryOptions, serve};
+use assay::ledger::Ledger;
+use assay::pull::{Puller, PullerParts};
+use assay::store::DiskStore;
+use assay::tasks::Tasks;
+use assay::trust::{Demand, DockerReference, Enforcement, KeySigner, Pattern, Policy, PublicKey, Require, Rule};
+use assay::upstream::{NetworkOptions, Proxy as HttpProxy, SignatureLimits, UpstreamOptions, Upstreams};
+use tempfile::TempDir;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use super::nasty::NastyUpstream;
+
+/// The name under which tests ask for the upstream.
+pub const REGISTRY: &str = "test.assay";
+
+/// How a test's Assay is set up.
+pub struct Setup {
+    pub policy: Policy,
+    pub network: NetworkOptions,
+    pub limits: SignatureLimits,
+    pub ca: Vec<Vec<u8>>,
+}
+
+/// A running Assay. Dropped, it stops at once, as if killed.
+pub struct Proxy {
+    pub address: SocketAddr,
+    folder: Arc<TempDir>,
+    stop: CancellationToken,
+    tasks: Tasks,
+    serving: tokio::task::JoinHandle<bool>,
+}
+
+/// A rule about everything in [`REGISTRY`], for one key.
+pub fn signed_by(signer: &Signer) -> Policy {
+    Policy::new(vec![rule("test", "**", Enforcement::Enforce(demand(&[signer])))], None)
+}
+
+pub fn rule(name: &str, paths: &str, enforcement: Enforcement) -> Rule {
+    Rule::new(name.to_owned(), vec![Pattern::parse(&format!("{REGISTRY}/{paths}")).unwrap()], enforcement)
+}
+
+pub fn demand(signers: &[&Signer]) -> Demand {
+    let signer = |(n, signer): (usize, &&Signer)| KeySigner {
+        name: format!("key-{n}.pub"),
+        key: PublicKey::from_pem(&signer.public_key_pem()).unwrap(),
+        not_before: None,
+        not_after: None,
+    };
+    let signers = signers.iter().enumerate().map(signer).collect();
+    Demand { require: Require::Any, signers, docker_reference: DockerReference::Ignore }
+}
+
+impl Setup {
+    pub fn new(policy: Policy) -> Self {
+        // Short, so that a test about silence is short.
+        let network = NetworkOptions {
+            proxy: HttpProxy::None,
+            connect_timeout: Duration::from_secs(2),
+            read_timeout: Duration::from_secs(2),
+            retries: 1,
+        };
+        Self {
+            policy,
+            network,
+            limits: SignatureLimits { deadline: Duration::from_secs(4), ..SignatureLimits::default() },
+            ca: Vec::new(),
+        }
+    }
+
+    pub async fn start(self, upstream: &NastyUpstream) -> Proxy {
+        self.start_in(upstream, Arc::new(tempfile::tempdir().unwrap())).await
+    }
+
+    /// Starts on a cache folder that an earlier one used.
+    pub async fn start_in(self, upstream: &NastyUpstream, folder: Arc<TempDir>) -> Proxy {
+        let tasks = Tasks::new();
+        let mut options = UpstreamOptions::new(REGISTRY.parse().unwrap(), upstream.url().parse().unwrap());
+        options.ca = self.ca;
+        let puller = Arc::new(Puller::new(PullerParts {
+            policy: Arc::new(self.policy),
+            upstreams: Arc::new(Upstreams::new(vec![options], self.network).unwrap()),
+            store: Arc::new(DiskStore::open(folder.path()).unwrap()),
+            ledger: Ledger::open(&folder.path().join("ledger.sqlite")).unwrap(),
+            clock: Arc::new(SystemClock),
+            tasks: tasks.clone(),
+            limits: self.limits,
+        }));
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let stop = CancellationToken::new();
+        let registry = RegistryOptions {
+            default_upstream: REGISTRY.parse().unwrap(),
+            deny_reason: true,
+            access: false,
+            sink: None,
+        };
+        let options = ListenerOptions { grace: Duration::ZERO, ..ListenerOptions::default() };
+        let serving =
+            tokio::spawn(serve(listener, options, registry, puller, tasks.clone(), stop.clone().cancelled_owned()));
+        Proxy { address, folder, stop, tasks, serving }
+    }
+}
+
+impl Proxy {
+    /// Assay with a rule about everything for one key.
+    pub async fn start(upstream: &NastyUpstream, signer: &Signer) -> Self {
+        Setup::new(signed_by(signer)).start(upstream).await
+    }
+
+    /// Stops it and gives the cache folder back.
+    pub async fn stop(self) -> Arc<TempDir> {
+        self.stop.cancel();
+        let _ = self.serving.await;
+        self.tasks.stop(Duration::from_secs(1)).await;
+        self.folder
+    }
+
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Files that are not content under its digest: what a failed fetch might have left.
+    pub fn spooled(&self) -> usize {
+        std::fs::read_dir(self.folder().join("spool")).unwrap().count()
+    }
+
+    /// Whether content is stored.
+    pub fn has(&self, digest: assay::oci::Digest) -> bool {
+        let hex = digest.hex();
+        self.folder().join("blobs/sha256").join(&hex[..2]).join(&hex).exists()
+    }
+
+    pub fn manifest_path(&self, repository: &str, reference: impl std::fmt::Display) -> String {
+        format!("/v2/{REGISTRY}/{repository}/manifests/{reference}")
+    }
+
+    pub fn blob_path(&self, repository: &str, digest: assay::oci::Digest) -> String {
+        format!("/v2/{REGISTRY}/{repository}/blobs/{digest}")
+    }
+}
