@@ -263,7 +263,9 @@ impl Puller {
         last: Option<&Tag>,
     ) -> Result<TagPage, PullError> {
         let (upstream, _) = self.rule_for(repository, "tags")?;
-        Box::pin(upstream.tags(repository, n, last)).await.map_err(|e| upstream_error(&upstream, &repository.to_string(), &e))
+        Box::pin(upstream.tags(repository, n, last))
+            .await
+            .map_err(|e| upstream_error(&upstream, &repository.to_string(), &e))
     }
 
     /// What refers to a digest, from the referrers API or the fallback tag.

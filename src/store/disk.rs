@@ -100,7 +100,6 @@ impl DiskStore {
     pub async fn commit(&self, sealed: Sealed) -> Result<(), StoreError> {
         let digest = sealed.claim().digest;
         let target = self.folder.join("blobs/sha256").join(below(digest));
-        let hashed = Arc::clone(&self.hashed);
         blocking(move || {
             let io = |what, path: &Path| {
                 let path = path.to_owned();
@@ -113,15 +112,11 @@ impl DiskStore {
                 Err(error) => return Err(io("create", folder)(error)),
             };
             fs::rename(sealed.path(), &target).map_err(io("publish", &target))?;
-            let file = sealed.into_file();
+            sealed.published();
             let sync = |path: &Path| on_disk::open_folder(path).and_then(|f| f.sync_all()).map_err(io("sync", path));
             sync(folder)?;
             if new_folder {
                 sync(folder.parent().expect("the blobs have a folder"))?;
-            }
-            // Taken after the rename, which changes the file's times.
-            if let Ok(identity) = Identity::of(&file) {
-                hashed.lock().expect("no holder of this lock panics").insert(digest, identity);
             }
             Ok(())
         })

@@ -9,6 +9,9 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
 
+/// Ten ticks of the coarsest clock that Linux stamps files with.
+const SETTLED_NS: i64 = 100_000_000;
+
 /// Which file this is and when it last changed. Equal identities mean: the bytes hashed then are the
 /// bytes there now, unless somebody writes to the raw device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +33,14 @@ impl Identity {
             modified: (meta.mtime(), meta.mtime_nsec()),
             changed: (meta.ctime(), meta.ctime_nsec()),
         })
+    }
+
+    /// Whether the file last changed long enough ago that a change from now on would show. Kernels
+    /// stamp files with a coarse clock (up to 10 ms), so two changes in one tick look like one.
+    pub(super) fn is_settled(&self) -> bool {
+        let now = rustix::time::clock_gettime(rustix::time::ClockId::RealtimeCoarse);
+        let since = (now.tv_sec - self.changed.0) * 1_000_000_000 + (now.tv_nsec - self.changed.1);
+        since >= SETTLED_NS
     }
 
     pub(super) fn size(&self) -> u64 {

@@ -85,7 +85,6 @@ pub struct Unsealed {
 #[derive(Debug)]
 pub struct Sealed {
     path: PathBuf,
-    file: Arc<File>,
     want: Claim,
     progress: watch::Sender<Progress>,
     published: bool,
@@ -158,7 +157,6 @@ impl Spool {
         self.progress.send_replace(Progress::Sealed);
         Ok(Sealed {
             path: std::mem::take(&mut self.path),
-            file: Arc::clone(&self.file),
             want: self.want,
             progress: self.progress.clone(),
             published: false,
@@ -194,8 +192,9 @@ impl Drop for Spool {
             return; // sealed: the file belongs to the `Sealed`
         }
         let why = self.failure.take().unwrap_or_else(|| "the fetch was stopped".into());
-        self.progress.send_replace(Progress::Failed(why));
+        // Gone before anybody hears of it.
         on_disk::remove_quietly(&self.path);
+        self.progress.send_replace(Progress::Failed(why));
     }
 }
 
@@ -209,9 +208,9 @@ impl Sealed {
         &self.path
     }
 
-    pub(super) fn into_file(mut self) -> Arc<File> {
+    /// The file now lies under its digest.
+    pub(super) fn published(mut self) {
         self.published = true;
-        Arc::clone(&self.file)
     }
 }
 

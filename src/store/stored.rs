@@ -30,6 +30,8 @@ pub struct StoredBlob {
     identity: Identity,
     hashed: Arc<Mutex<HashMap<Digest, Identity>>>,
     known: bool,
+    /// Before the first byte was read; see [`Identity::is_settled`].
+    settled: bool,
 }
 
 /// Reads stored content from one end to the other.
@@ -68,7 +70,8 @@ impl StoredBlob {
         known: bool,
         hashed: Arc<Mutex<HashMap<Digest, Identity>>>,
     ) -> Self {
-        Self { claim, path, file, identity, hashed, known }
+        let settled = identity.is_settled();
+        Self { claim, path, file, identity, hashed, known, settled }
     }
 
     /// Which content.
@@ -117,7 +120,9 @@ impl StoredBlob {
             self.forget();
             return Err(StoredError::Changed(digest));
         }
-        self.hashed.lock().expect("no holder of this lock panics").insert(digest, self.identity);
+        if self.settled {
+            self.hashed.lock().expect("no holder of this lock panics").insert(digest, self.identity);
+        }
         Ok(())
     }
 }

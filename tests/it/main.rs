@@ -3,5 +3,8 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod crowd;
+mod lies;
 mod pull;
+mod refuse;
 mod support_selftest;
