@@ -224,7 +224,7 @@ mod tests {
         let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
         let (text, duration) = text.rsplit_once('=').unwrap();
         assert!(duration.trim_end().parse::<u64>().is_ok());
-        insta::assert_snapshot!(text, @"");
+        insta::assert_snapshot!(text, @r#" INFO assay::access: request client=10.0.0.7 user_agent="docker/28 \" status=200 \\t \\u{85}x" method="GET" kind="manifest" image="ghcr.io/acme/app:1.0" status=403 verdict="refused" reason="NO_SIGNATURE" rule="acme \"prod\"" bytes=10 complete=true duration_ms"#);
     }
 
     #[test]

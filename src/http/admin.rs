@@ -77,10 +77,10 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn readiness_says_why_not() {
-        assert!(shown(ready(async { Ok(()) }).await).await.starts_with("200 "));
+        assert!(shown(ready(async { Ok(()) }).await).await.starts_with("200\n"));
         let broken = shown(ready(async { Err("no trust root".to_owned()) }).await).await;
-        assert!(broken.starts_with("503 ") && broken.ends_with("not ready: no trust root\n"), "{broken}");
+        assert!(broken.starts_with("503\n") && broken.ends_with("not ready: no trust root\n"), "{broken}");
         let hanging = shown(ready(std::future::pending()).await).await;
-        assert!(hanging.starts_with("503 ") && hanging.contains("too long"), "{hanging}");
+        assert!(hanging.starts_with("503\n") && hanging.contains("too long"), "{hanging}");
     }
 }

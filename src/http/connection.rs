@@ -131,6 +131,7 @@ async fn talk<H: Handler>(
                     return;
                 }
                 ending = true;
+                activity.touch();
                 connection.as_mut().graceful_shutdown();
             }
             () = end.now.cancelled() => return,

@@ -23,7 +23,7 @@ impl Image {
 
     /// Judged under a rule named `acme`, which must let it pass.
     pub(super) async fn under(enforcement: Enforcement) -> Self {
-        let layer = Bytes::from(vec![7; 200_000]);
+        let layer = Bytes::from(vec![b'x'; 200_000]);
         let text = format!(
             r#"{{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json","config":{{"digest":"{}","size":2}},"layers":[{{"digest":"{}","size":{}}}]}}"#,
             Digest::of(b"{}"),
@@ -96,8 +96,9 @@ pub(super) async fn shown_as(reply: super::reply::Reply, head: bool) -> String {
     use std::fmt::Write as _;
 
     let (parts, body) = reply.into_response(head, None).into_parts();
-    let phrase = parts.extensions.get::<hyper::ext::ReasonPhrase>().map(|p| p.as_bytes().escape_ascii().to_string());
-    let mut text = format!("{} {}\n", parts.status.as_u16(), phrase.unwrap_or_default());
+    let phrase =
+        parts.extensions.get::<hyper::ext::ReasonPhrase>().map(|p| format!(" {}", p.as_bytes().escape_ascii()));
+    let mut text = format!("{}{}\n", parts.status.as_u16(), phrase.unwrap_or_default());
     let mut headers: Vec<_> = parts.headers.iter().map(|(k, v)| format!("{k}: {}", v.to_str().unwrap())).collect();
     headers.retain(|line| !line.starts_with("docker-distribution-api") && !line.starts_with("x-content-type-options"));
     headers.sort();

@@ -58,8 +58,8 @@ pub(super) async fn serve_with<H: Handler>(
     shutdown: impl Future<Output = ()>,
 ) -> bool {
     let (options, handler, end) = (Arc::new(options), Arc::new(handler), End::default());
-    let most = options.max_connections.clamp(1, Semaphore::MAX_PERMITS);
-    let slots = Arc::new(Semaphore::new(most));
+    let most = u32::try_from(options.max_connections).unwrap_or(u32::MAX).max(1);
+    let slots = Arc::new(Semaphore::new(most as usize));
     tokio::select! {
         // What was accepted runs in its own task, so nothing is lost here.
         () = accept(&listener, &slots, &handler, &options, &tasks, &end) => {}
@@ -67,8 +67,8 @@ pub(super) async fn serve_with<H: Handler>(
     }
     drop(listener);
     end.soon.cancel();
-    let all = Semaphore::acquire_many(&slots, u32::try_from(most).unwrap_or(u32::MAX));
-    let calm = tokio::time::timeout(options.grace, all).await.is_ok();
+    // Every connection holds a slot until it ends.
+    let calm = tokio::time::timeout(options.grace, slots.acquire_many(most)).await.is_ok();
     end.now.cancel();
     calm
 }

@@ -1,7 +1,7 @@
 //! The network edge: people's container engines talk to us here.
 //!
 //! A request is parsed (`route`), handed to the puller (`service`) and answered (`respond`, `reply`).
-//! The listener sends nothing but a [`body::ServeBody`], which is made from what the puller proved
+//! The listener sends nothing but a [`ServeBody`], which is made from what the puller proved
 //! servable or from a page that this folder wrote itself. Must not judge, fetch or store anything.
 
 mod access;

@@ -95,9 +95,32 @@ mod tests {
 
     #[tokio::test]
     async fn tags_are_printed_again_and_linked() {
-        insta::assert_snapshot!(shown(tags(&ask(None, None), page(&["1", "2"], false))).await, @"");
-        insta::assert_snapshot!(shown(tags(&ask(Some(2), None), page(&["1", "2"], true))).await, @"");
-        insta::assert_snapshot!(shown(tags(&ask(Some(1), Some("[::1]:80")), page(&["1", "2"], false))).await, @"");
+        insta::assert_snapshot!(shown(tags(&ask(None, None), page(&["1", "2"], false))).await, @r#"
+        200
+        cache-control: private, no-cache
+        content-length: 44
+        content-type: application/json
+
+        {"name":"ghcr.io/acme/app","tags":["1","2"]}
+        "#);
+        insta::assert_snapshot!(shown(tags(&ask(Some(2), None), page(&["1", "2"], true))).await, @r#"
+        200
+        cache-control: private, no-cache
+        content-length: 44
+        content-type: application/json
+        link: </v2/ghcr.io/acme/app/tags/list?n=2&last=2>; rel="next"
+
+        {"name":"ghcr.io/acme/app","tags":["1","2"]}
+        "#);
+        insta::assert_snapshot!(shown(tags(&ask(Some(1), Some("[::1]:80")), page(&["1", "2"], false))).await, @r#"
+        200
+        cache-control: private, no-cache
+        content-length: 40
+        content-type: application/json
+        link: </v2/ghcr.io/acme/app/tags/list?n=1&last=1&ns=%5B%3A%3A1%5D%3A80>; rel="next"
+
+        {"name":"ghcr.io/acme/app","tags":["1"]}
+        "#);
         let none = shown(tags(&ask(Some(0), None), page(&["1"], true))).await;
         assert!(none.contains("\"tags\":[]") && !none.contains("link"), "{none}");
     }
@@ -112,7 +135,15 @@ mod tests {
             platform: None,
             annotations: None,
         };
-        insta::assert_snapshot!(shown(referrers(vec![one("a/b"), one("c/d")], Some("c/d"))).await, @"");
+        insta::assert_snapshot!(shown(referrers(vec![one("a/b"), one("c/d")], Some("c/d"))).await, @r#"
+        200
+        cache-control: private, no-cache
+        content-length: 259
+        content-type: application/vnd.oci.image.index.v1+json
+        oci-filters-applied: artifactType
+
+        {"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[{"mediaType":"application/vnd.oci.image.manifest.v1+json","digest":"sha256:2d711642b726b04401627ca9fbac32f5c8530fb1903cc4db02258717921a4881","size":1,"artifactType":"c/d"}]}
+        "#);
         let all = shown(referrers(vec![one("a/b"), one("c/d")], None)).await;
         assert!(all.contains("a/b") && !all.contains("oci-filters-applied"), "{all}");
         assert!(shown(referrers(vec![], None)).await.ends_with(r#""manifests":[]}"#));

@@ -78,12 +78,18 @@ impl Activity {
     pub(super) async fn quiet(&self, patience: Patience) -> Quiet {
         loop {
             let (quiet, deadline) = self.deadline(patience);
-            tokio::time::sleep_until(deadline).await;
-            // Whatever happened meanwhile has moved the deadline.
-            if self.deadline(patience).1 <= deadline {
+            if deadline <= Instant::now() {
                 return quiet;
             }
+            // What happens meanwhile moves the deadline, to at least this moment.
+            let shortest = patience.first.min(patience.next).min(patience.stall);
+            tokio::time::sleep_until(deadline.min(Instant::now() + shortest)).await;
         }
+    }
+
+    /// Something happened: patience starts anew.
+    pub(super) fn touch(&self) {
+        self.change(|_| {});
     }
 
     fn deadline(&self, patience: Patience) -> (Quiet, Instant) {

@@ -98,12 +98,11 @@ impl RegistryService {
         Ok(match route {
             Route::Ping => pages::ping(),
             Route::Manifest { repository, reference } => {
-                respond::content(as_asked(puller.manifest(repository, reference).await?, route)?, route, &asked.headers)
+                content(puller.manifest(repository, reference).await?, route, &asked.headers)
             }
             Route::Blob { repository, digest } => {
                 let want = blob_want(&asked.method, &asked.headers, *digest);
-                let answer = puller.blob(repository, *digest, want).await?;
-                respond::content(as_asked(answer, route)?, route, &asked.headers)
+                content(puller.blob(repository, *digest, want).await?, route, &asked.headers)
             }
             Route::Tags(ask) => pages::tags(ask, puller.tags(&ask.repository, ask.n, ask.last.as_ref()).await?),
             Route::Referrers { repository, subject, artifact_type } => {
@@ -127,14 +126,15 @@ fn blob_want(method: &Method, headers: &HeaderMap, digest: Digest) -> BlobWant {
 }
 
 /// Whoever asks by digest gets this digest and no other, whatever went wrong before.
-fn as_asked(answer: Answer, route: &Route) -> Result<Answer, PullError> {
-    match route.digest() {
-        Some(asked) if asked != answer.servable.claim().digest => {
-            let got = answer.servable.claim().digest;
-            Err(PullError::Internal(format!("asked for {asked}, about to serve {got}").into()))
-        }
-        _ => Ok(answer),
+fn content(answer: Answer, route: &Route, conditions: &HeaderMap) -> Reply {
+    let got = answer.servable.claim().digest;
+    if let Some(asked) = route.digest()
+        && asked != got
+    {
+        tracing::error!(%asked, %got, "the wrong content was about to be served");
+        return respond::internal();
     }
+    respond::content(answer, route, conditions)
 }
 
 /// What the client calls us. A request with two names, or none where HTTP/1.1 wants one, is refused:
@@ -153,7 +153,7 @@ fn own_host(asked: &Parts) -> Result<Option<&str>, RouteError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::http::fixture::Image;
+    use crate::http::fixture::{Image, shown};
     use crate::oci::RangeAsk;
     use crate::pull::CacheOutcome;
 
@@ -199,9 +199,12 @@ mod tests {
     #[tokio::test]
     async fn another_digest_than_asked_is_never_served() {
         let image = Image::new().await;
-        let route = |digest| Route::Blob { repository: "ghcr.io/acme/app".parse().unwrap(), digest };
-        let answer = || Answer { servable: image.layer_head(), cache: CacheOutcome::Hit };
-        assert!(as_asked(answer(), &route(Digest::of(image.layer()))).is_ok());
-        assert!(matches!(as_asked(answer(), &route(Digest::of(b"other"))), Err(PullError::Internal(_))));
+        let served = async |digest| {
+            let route = Route::Blob { repository: "ghcr.io/acme/app".parse().unwrap(), digest };
+            let answer = Answer { servable: image.layer_head(), cache: CacheOutcome::Hit };
+            shown(content(answer, &route, &HeaderMap::new())).await
+        };
+        assert!(served(Digest::of(image.layer())).await.starts_with("200\n"));
+        assert!(served(Digest::of(b"other")).await.starts_with("500\n"));
     }
 }

@@ -8,7 +8,7 @@ use tokio::sync::Semaphore;
 use crate::clock::Clock;
 use crate::ledger::Ledger;
 use crate::oci::{Claim, Descriptor, Digest, RangeAsk, Reference, Registry, Repository, Tag};
-use crate::store::{DiskStore, HOLD_BACK, Incoming};
+use crate::store::{DiskStore, HOLD_BACK, Incoming, Progress};
 use crate::tasks::Tasks;
 use crate::telemetry::CacheOutcome;
 use crate::trust::artefact::ARTEFACT_PAYLOAD_MAX;
@@ -180,7 +180,14 @@ impl Puller {
         if let Some(servable) = self.stored(admitted, range).await {
             return Ok(Answer { servable, cache: CacheOutcome::Hit });
         }
-        let (incoming, cache) = self.fills.join(Arc::clone(&question.upstream), &question.repository, claim)?;
+        let (mut incoming, cache) = self.fills.join(Arc::clone(&question.upstream), &question.repository, claim)?;
+        if cache == CacheOutcome::Join && matches!(incoming.progress(), Progress::Sealed(_)) {
+            // It is being published this moment. From the store it is hashed again before it leaves.
+            incoming.settled().await;
+            if let Some(servable) = self.stored(admitted, range).await {
+                return Ok(Answer { servable, cache: CacheOutcome::Hit });
+            }
+        }
         // What is small is checked before its first byte leaves; what is part of a whole must be; and
         // what was bad a moment ago gets a readable answer instead of a cut.
         let wait_for_seal = claim.size <= HOLD_BACK || range.is_some() || self.fills.is_suspect(claim.digest);

@@ -37,7 +37,8 @@ impl Tail {
             let limit = match self.incoming.progress() {
                 Progress::Writing(_) if self.is_part => 0,
                 Progress::Writing(written) => written.min(size.saturating_sub(HOLD_BACK)),
-                Progress::Sealed => self.end,
+                Progress::Sealed(state) if self.incoming.is_still(state) => self.end,
+                Progress::Sealed(_) => return Err(ContentError::Rejected(digest, "the file changed on disk".into())),
                 Progress::Failed(why) => return Err(ContentError::Rejected(digest, why)),
             };
             if self.at >= self.end && limit == self.end {
@@ -53,7 +54,7 @@ impl Tail {
                 return Ok(Some(piece));
             }
             if !self.incoming.changed().await
-                && !matches!(self.incoming.progress(), Progress::Sealed | Progress::Failed(_))
+                && !matches!(self.incoming.progress(), Progress::Sealed(_) | Progress::Failed(_))
             {
                 return Err(ContentError::Rejected(digest, "the fetch was stopped".into()));
             }

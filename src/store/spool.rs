@@ -10,7 +10,7 @@ use tokio::sync::watch;
 
 use crate::oci::{Claim, Digest, Hasher};
 
-use super::on_disk;
+use super::on_disk::{self, Identity};
 
 /// How far a spool has come; readers wait on this.
 #[derive(Clone, Debug)]
@@ -18,10 +18,14 @@ pub enum Progress {
     /// So many bytes are written, and none of them is verified.
     Writing(u64),
     /// All bytes are written, length and digest fit.
-    Sealed,
+    Sealed(SealedAs),
     /// It will not be sealed. What was written must not be used.
     Failed(Arc<str>),
 }
+
+/// Which file, in which state, was found right.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SealedAs(Identity);
 
 /// Why a spool does not become content.
 #[derive(Debug, thiserror::Error)]
@@ -150,11 +154,11 @@ impl Spool {
     /// # Errors
     /// Gives the spool back, so that the caller decides what its readers are told.
     pub async fn seal(mut self) -> Result<Sealed, Box<Unsealed>> {
-        match self.check().await {
-            Ok(()) => {}
+        let sealed_as = match self.check().await {
+            Ok(identity) => SealedAs(identity),
             Err(error) => return Err(Box::new(Unsealed { error, spool: self })),
-        }
-        self.progress.send_replace(Progress::Sealed);
+        };
+        self.progress.send_replace(Progress::Sealed(sealed_as));
         Ok(Sealed {
             path: std::mem::take(&mut self.path),
             want: self.want,
@@ -163,7 +167,7 @@ impl Spool {
         })
     }
 
-    async fn check(&mut self) -> Result<(), SpoolError> {
+    async fn check(&mut self) -> Result<Identity, SpoolError> {
         let Claim { digest, size } = self.want;
         let got = self.hasher.seen();
         if got != size {
@@ -174,7 +178,7 @@ impl Spool {
             return Err(SpoolError::WrongDigest { want: digest, got });
         }
         let file = Arc::clone(&self.file);
-        tokio::task::spawn_blocking(move || file.sync_all())
+        tokio::task::spawn_blocking(move || file.sync_all().and_then(|()| Identity::of(&file)))
             .await
             .unwrap_or_else(|panic| Err(std::io::Error::other(panic)))
             .map_err(|source| SpoolError::Io { path: self.path.clone(), source })
@@ -219,8 +223,6 @@ impl Drop for Sealed {
         if !self.published {
             on_disk::remove_quietly(&self.path);
         }
-        // Readers that came late find the bytes through their own handle.
-        self.progress.send_replace(Progress::Sealed);
     }
 }
 
@@ -242,12 +244,13 @@ impl Incoming {
 
     /// Waits until the first byte is there, or the end. Cancel safe.
     pub async fn started(&mut self) -> Result<(), Arc<str>> {
-        self.wait(|progress| matches!(progress, Progress::Sealed) || matches!(progress, Progress::Writing(1..))).await
+        self.wait(|progress| matches!(progress, Progress::Sealed(_)) || matches!(progress, Progress::Writing(1..)))
+            .await
     }
 
     /// Waits for the seal. Cancel safe.
     pub async fn sealed(&mut self) -> Result<(), Arc<str>> {
-        self.wait(|progress| matches!(progress, Progress::Sealed)).await
+        self.wait(|progress| matches!(progress, Progress::Sealed(_))).await
     }
 
     async fn wait(&mut self, enough: impl Fn(&Progress) -> bool) -> Result<(), Arc<str>> {
@@ -262,6 +265,17 @@ impl Incoming {
                 return Err("the fetch was stopped".into());
             }
         }
+    }
+
+    /// Whether the file is still in the state in which it was found right. A reader asks before it
+    /// passes on the end of what it followed.
+    pub fn is_still(&self, sealed: SealedAs) -> bool {
+        Identity::of(&self.file).is_ok_and(|now| now.same_content(&sealed.0))
+    }
+
+    /// Waits until the content is in the store, or will not be. Cancel safe.
+    pub async fn settled(&mut self) {
+        while self.changed().await {}
     }
 
     /// Reads up to `length` bytes at `offset`. The caller must not pass on what lies behind the

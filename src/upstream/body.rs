@@ -14,9 +14,9 @@ use super::transport::Answer;
 
 /// The bytes of a blob as they come. They are counted, but **not** hashed.
 ///
-/// Yields at most the claimed number of bytes. After the last one it ends (`None`) only if exactly that
-/// many came; else with one `Err`: `Cut` when the body ended early, `Lied` when more came, `TimedOut` on
-/// a stall or after the total time. After an error it is over. Dropping it closes the connection.
+/// Yields at most the claimed number of bytes, and ends (`None`) only if exactly that many came; else with
+/// one `Err`: `Cut` when the body ended early, `Lied` when more came, `TimedOut` on a stall or after the
+/// total time. After an error it is over. Dropping it closes the connection.
 pub struct BlobStream {
     asked: Asked,
     claimed: u64,
@@ -110,7 +110,15 @@ impl Stream for BlobStream {
         let Some(open) = &mut this.open else {
             return Poll::Ready(None);
         };
-        let polled = open.poll(cx, &this.asked, this.claimed);
+        let polled = match open.poll(cx, &this.asked, this.claimed) {
+            // All is here; how the connection ends is no longer of interest. The digest decides.
+            Poll::Ready(Some(Err(UpstreamError::Cut { .. } | UpstreamError::TimedOut { .. })))
+                if open.seen == this.claimed =>
+            {
+                Poll::Ready(None)
+            }
+            polled => polled,
+        };
         if matches!(polled, Poll::Ready(None | Some(Err(_)))) {
             this.open = None;
         }

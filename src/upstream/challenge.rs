@@ -222,7 +222,7 @@ mod tests {
     fn what_is_not_a_challenge() {
         for bad in [
             "Bearer realm=\"x",
-            "Bearer realm=",
+            "Bearer realm=,service=x",
             "Bearer realm=\"a\" service=\"b\"",
             "Bearer realm=\"a\",realm=\"b\"",
             "Bearer realm=\"a\",Realm=\"b\"",

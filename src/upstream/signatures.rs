@@ -254,15 +254,25 @@ impl Search<'_> {
 
     /// Runs some looks side by side and adds them up, in order.
     async fn each(&self, looks: Vec<impl Future<Output = Collected>>, mut sum: Collected) -> Collected {
-        let mut looks = stream::iter(looks).buffered(AT_ONCE);
-        while let Some(one) = looks.next().await {
+        let mut done = stream::iter(looks).buffered(AT_ONCE);
+        while let Some(one) = done.next().await {
             sum.merge(one);
         }
         sum
     }
 
     async fn manifest(&self, reference: &Reference) -> Result<Manifest, LookOutcome> {
-        self.in_time(self.upstream.manifest_within(self.repository, reference, self.limits.manifest)).await
+        let fetch = async {
+            match self.upstream.manifest_within(self.repository, reference, self.limits.manifest).await {
+                // These are the right bytes, so they will never be a signature. What comes for a tag may
+                // be anything, an error page too.
+                Err(error @ UpstreamError::Manifest { .. }) if matches!(reference, Reference::Digest(_)) => {
+                    Ok(Err(LookOutcome::Unrelated(in_full(&error))))
+                }
+                fetched => fetched.map(Ok),
+            }
+        };
+        self.in_time(fetch).await?
     }
 
     async fn blob(&self, layer: &Descriptor, what: &str, limit: u64) -> Result<Bytes, LookOutcome> {
@@ -279,7 +289,6 @@ impl Search<'_> {
         timeout_at(self.end, step).await.map_err(|_| late())?.map_err(|error| match &error {
             UpstreamError::NotFound { .. } => LookOutcome::Absent,
             UpstreamError::TooLarge { .. } => LookOutcome::OverLimit(in_full(&error)),
-            UpstreamError::Manifest { .. } => LookOutcome::Unrelated(in_full(&error)),
             _ => LookOutcome::Failed(in_full(&error)),
         })
     }

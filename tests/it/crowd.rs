@@ -49,7 +49,15 @@ async fn fifty_clients_cost_one_fetch_and_all_get_the_blob() {
 async fn fifty_clients_who_ask_for_the_tag_cost_one_judgement() {
     let (upstream, proxy, image) = cold(1000).await;
     let path = proxy.manifest_path("app", "1.0");
-    let answers = join_all((0..50).map(|_| get(proxy.address, &path))).await;
+    let gate = Gate::new();
+    upstream.misbehave(PathMatch::manifest("1.0"), Misbehaviour::HoldHeaders(gate.clone()));
+    let crowd = join_all((0..50).map(|_| get(proxy.address, &path)));
+    let open = async {
+        gate.wait_started(1).await;
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        gate.release();
+    };
+    let (answers, ()) = tokio::join!(crowd, open);
     assert!(answers.iter().all(|got| got.body == image.index.bytes));
     assert_eq!(upstream.count(&PathMatch::manifest("1.0").get()), 1, "{:?}", upstream.requests());
     assert_eq!(upstream.count(&PathMatch::referrers()), 1);

@@ -164,7 +164,7 @@ proptest! {
     ) {
         let Ok(Route::Manifest { repository, reference }) = routed("GET", &format!("/v2/{name}/manifests/{last}{ns}"))
         else { return Ok(()) };
-        prop_assert_eq!(repository.to_string().parse::<Repository>().as_ref(), Ok(&repository));
+        prop_assert_eq!(repository.to_string().parse::<Repository>(), Ok(repository.clone()));
         prop_assert_eq!(reference.to_string().parse::<Reference>(), Ok(reference));
         prop_assert!(["docker.io", "ghcr.io", "corp", "localhost:5000", "[::1]:80"].contains(&repository.registry().as_str()));
         prop_assert!(!repository.path().split('/').any(|c| matches!(c, "" | "." | "..")));
