@@ -1,4 +1,5 @@
 //! Assay: a verifying pull-through cache for OCI registries.
 #![forbid(unsafe_code)]
+pub mod config;
 pub mod oci;
 pub mod trust;
