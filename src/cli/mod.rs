@@ -1,0 +1,12 @@
+//! The command line: what can be asked, and how answers are shown.
+//!
+//! Data goes to standard output, talk to standard error. Commands take ready-made parts; the
+//! composition root builds them. Only `check_config.rs` knows the configuration.
+
+mod args;
+mod check_config;
+mod exit;
+
+pub use args::{Args, Colour, Command, Input, config_file};
+pub use check_config::check_config;
+pub use exit::Exit;
