@@ -65,7 +65,7 @@ pub(super) fn read<'a>(
     for variable in unusable {
         report.error(variable.span, variable.message).help(variable.help);
     }
-    let file = shape(tree, &mut report);
+    let Some(file) = shape(tree, &mut report) else { return Err(report.into_problems()) };
     if let Some(version) = &file.version
         && *version.get_ref() != 1
     {
@@ -98,11 +98,12 @@ fn parse<'i>(text: &'i str, sources: &Sources) -> Result<DeTable<'i>, Problems> 
     Err(Problems(errors.iter().take(SYNTAX_MAX).map(finding).collect()))
 }
 
-fn shape(mut tree: DeTable<'_>, report: &mut Report<'_>) -> File {
+/// `None` when there is no end of complaints.
+fn shape(mut tree: DeTable<'_>, report: &mut Report<'_>) -> Option<File> {
     let mut last = None;
     for _ in 0..COMPLAINTS_MAX {
         let error = match File::deserialize(Deserializer::from(Spanned::new(0..0, tree.clone()))) {
-            Ok(file) => return file,
+            Ok(file) => return Some(file),
             Err(error) => error,
         };
         let span = error.span().unwrap_or(0..0);
@@ -115,7 +116,7 @@ fn shape(mut tree: DeTable<'_>, report: &mut Report<'_>) -> File {
             break;
         }
     }
-    File::default()
+    None
 }
 
 /// serde's words, in ours.

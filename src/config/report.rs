@@ -97,16 +97,25 @@ impl<'a> Report<'a> {
 
     /// Ends the collection: problems, or warnings only.
     pub(super) fn finish(self) -> Result<Vec<Warning>, Problems> {
-        let (mut errors, mut warnings) = (self.errors, self.warnings);
-        for list in [&mut errors, &mut warnings] {
-            list.sort_by_key(|finding| finding.place.as_ref().map(|place| place.position));
+        if !self.errors.is_empty() {
+            return Err(self.into_problems());
         }
-        if errors.is_empty() { Ok(warnings.into_iter().map(Warning).collect()) } else { Err(Problems(errors)) }
+        Ok(in_order(self.warnings).into_iter().map(Warning).collect())
+    }
+
+    /// Ends the collection when it is known to hold problems.
+    pub(super) fn into_problems(self) -> Problems {
+        Problems(in_order(self.errors))
     }
 
     fn at(&self, span: &Range<usize>, message: &str) -> Finding {
         Finding::new(self.path_at(span).as_deref(), message, self.sources.place(span))
     }
+}
+
+fn in_order(mut findings: Vec<Finding>) -> Vec<Finding> {
+    findings.sort_by_key(|finding| finding.place.as_ref().map(|place| place.position));
+    findings
 }
 
 fn starts_with_path(path: &str, start: &str) -> bool {

@@ -94,3 +94,24 @@ fn an_empty_file_and_another_version() {
       = help: this file was written for a newer release; install that one
     "#);
 }
+
+#[test]
+fn more_mistakes_than_anybody_reads() {
+    let many: String = (0..1000).map(|i| format!("key{i} = 1\n")).collect();
+    let shown = Lab::new().problems(&many);
+    assert_eq!(shown.matches("unknown key").count(), 50);
+    assert!(!shown.contains("missing"), "{shown}");
+}
+
+#[test]
+fn depth_and_size_have_an_end() {
+    let lab = Lab::new();
+    for deep in [
+        format!("a = {}", "[".repeat(100_000)),
+        format!("a = {}", "{a=".repeat(100_000)),
+        format!("[{}a]", "a.".repeat(100_000)),
+    ] {
+        assert!(!lab.problems(&deep).is_empty());
+    }
+    assert!(lab.problems(&"#".repeat(5 * 1024 * 1024)).contains("larger than"));
+}
