@@ -50,6 +50,7 @@ pub enum Colour {
 pub enum Command {
     /// Run the proxy; without a configuration file on 127.0.0.1:5050, and nothing is blocked
     Serve {
+        /// Where the configuration is
         #[command(flatten)]
         input: Input,
         /// Listen here instead of on server.listen; may be repeated
@@ -67,6 +68,7 @@ pub enum Command {
     },
     /// Check the configuration and everything it names
     Check {
+        /// Where the configuration is
         #[command(flatten)]
         input: Input,
     },
@@ -80,6 +82,7 @@ pub enum Command {
         /// Print one JSON object
         #[arg(long)]
         json: bool,
+        /// Where the configuration is
         #[command(flatten)]
         input: Input,
     },
@@ -93,6 +96,7 @@ pub enum Command {
         /// Print one JSON object
         #[arg(long)]
         json: bool,
+        /// Where the configuration is
         #[command(flatten)]
         input: Input,
     },
