@@ -1,6 +1,23 @@
 //! Assay: a verifying pull-through cache for OCI registries.
+//!
+//! ```text
+//!  5  main.rs  app/                          the only place that names concrete parts
+//!  4  http/   cli/   config/   demo/         edges: people and machines talk to us here
+//!  3  pull/                                  the pipeline
+//!  2  store/  upstream/  ledger/             bytes at rest, bytes from elsewhere, what is remembered
+//!  1  trust/                                 decides. Pure: no I/O, no async, no clock of its own
+//!  0  oci/                                   vocabulary. Pure
+//!  -  clock.rs  tasks.rs  telemetry/         small helpers, usable from 2 upwards
+//! ```
+//!
+//! A file may use its own folder and folders below it; `tests/tidy.rs` holds the code to that.
+//! `ARCHITECTURE.md` says what follows from it.
 #![forbid(unsafe_code)]
+
+pub mod app;
+pub mod cli;
 pub mod clock;
+pub mod config;
 pub mod demo;
 pub mod http;
 pub mod ledger;

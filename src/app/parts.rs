@@ -11,14 +11,29 @@ use crate::ledger::Ledger;
 use crate::pull::{Puller, PullerParts};
 use crate::store::DiskStore;
 use crate::tasks::Tasks;
+use crate::telemetry::Metrics;
 use crate::trust::Policy;
 use crate::upstream::{Credentials, NetworkOptions, Proxy, Secret, SignatureLimits, UpstreamOptions, Upstreams};
 
 /// The ledger's file in the cache folder.
 const LEDGER: &str = "ledger.sqlite";
 
+/// Fetches at once where no configuration says otherwise.
+pub(super) const FETCHES_MAX: usize = 64;
+
+/// What differs between the commands that need a puller.
+pub(super) struct Wanted<'a> {
+    pub(super) folder: &'a Path,
+    pub(super) policy: Policy,
+    pub(super) upstreams: Upstreams,
+    pub(super) limits: SignatureLimits,
+    pub(super) fetches_max: usize,
+    pub(super) metrics: Arc<Metrics>,
+}
+
 /// Opens the cache folder and puts a puller together.
-pub(super) fn puller(folder: &Path, policy: Policy, upstreams: Upstreams, limits: SignatureLimits, tasks: &Tasks) -> anyhow::Result<Puller> {
+pub(super) fn puller(wanted: Wanted<'_>, tasks: &Tasks) -> anyhow::Result<Puller> {
+    let Wanted { folder, policy, upstreams, limits, fetches_max, metrics } = wanted;
     let store = DiskStore::open(folder).with_context(|| format!("cannot use the cache folder {}", folder.display()))?;
     let ledger = Ledger::open(&folder.join(LEDGER))?;
     Ok(Puller::new(PullerParts {
@@ -29,6 +44,8 @@ pub(super) fn puller(folder: &Path, policy: Policy, upstreams: Upstreams, limits
         clock: Arc::new(SystemClock) as Arc<dyn Clock>,
         tasks: tasks.clone(),
         limits,
+        fetches_max,
+        metrics,
     }))
 }
 
@@ -51,7 +68,7 @@ fn upstream(written: &config::Upstream) -> UpstreamOptions {
             config::Credentials::None => Credentials::None,
             config::Credentials::DockerConfig => Credentials::DockerConfig,
             config::Credentials::Login { username, password } => {
-                Credentials::Basic { username: username.clone(), password: Secret::new(password.reveal()) }
+                Credentials::Basic { username: username.clone(), password: Secret::new(password.expose()) }
             }
         },
         token_realms: written.token_realms.iter().map(ToString::to_string).collect(),

@@ -13,9 +13,8 @@ use crate::cli::Exit;
 use crate::config::{Server, Settings};
 use crate::http::{self, AdminOptions, Finished, ListenerOptions, RegistryOptions};
 use crate::oci::Registry;
-use crate::pull::Puller;
 use crate::tasks::Tasks;
-use crate::telemetry::Metrics;
+use crate::telemetry::{CacheOutcome, Metrics, RequestKind, RequestSeen, VerdictOutcome};
 
 use super::parts;
 
@@ -30,9 +29,16 @@ const LAST_GRACE: Duration = Duration::from_secs(5);
 pub(super) async fn serve(settings: Settings) -> anyhow::Result<Exit> {
     let tasks = Tasks::new();
     let upstreams = parts::upstreams(&settings, Vec::new())?;
-    let puller = parts::puller(&settings.cache_dir, settings.policy.clone(), upstreams, parts::limits(&settings), &tasks)?;
-    let puller = Arc::new(puller);
     let metrics = Arc::new(Metrics::new());
+    let wanted = parts::Wanted {
+        folder: &settings.cache_dir,
+        policy: settings.policy.clone(),
+        upstreams,
+        limits: parts::limits(&settings),
+        fetches_max: settings.limits.concurrent_fetches,
+        metrics: Arc::clone(&metrics),
+    };
+    let puller = Arc::new(parts::puller(wanted, &tasks)?);
     let stop = CancellationToken::new();
 
     let admin = TcpListener::bind(settings.admin_listen)
@@ -40,7 +46,9 @@ pub(super) async fn serve(settings: Settings) -> anyhow::Result<Exit> {
         .with_context(|| format!("cannot listen on {} ([admin] listen)", settings.admin_listen))?;
     let mut listeners = Vec::new();
     for address in &settings.server.listen {
-        let listener = TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address} ([server] listen)"))?;
+        let listener = TcpListener::bind(address)
+            .await
+            .with_context(|| format!("cannot listen on {address} ([server] listen)"))?;
         listeners.push(listener);
     }
     announce(&settings);
@@ -53,14 +61,11 @@ pub(super) async fn serve(settings: Settings) -> anyhow::Result<Exit> {
         tasks.clone(),
         stop.clone().cancelled_owned(),
     );
+    let options = listener_options(&settings.server, &metrics)?;
     let registry = futures_util::future::join_all(listeners.into_iter().map(|listener| {
+        let (options, registry) = (options.clone(), registry_options(&settings, &metrics));
         let stop = stop.clone().cancelled_owned();
-        let (puller, tasks) = (Arc::clone(&puller), tasks.clone());
-        let options = listener_options(&settings.server).map(|options| (options, registry_options(&settings, &metrics)));
-        async move {
-            let (options, registry) = options?;
-            anyhow::Ok(http::serve(listener, options, registry, puller, tasks, stop).await)
-        }
+        http::serve(listener, options, registry, Arc::clone(&puller), tasks.clone(), stop)
     }));
     let asked_to_stop = async {
         wait_for_signal().await;
@@ -69,7 +74,7 @@ pub(super) async fn serve(settings: Settings) -> anyhow::Result<Exit> {
     };
     let (registry, _, ()) = tokio::join!(registry, admin, asked_to_stop);
     for outcome in registry {
-        if !outcome? {
+        if !outcome {
             tracing::warn!("some responses were cut off: the grace period was over");
         }
     }
@@ -93,7 +98,9 @@ fn announce(settings: &Settings) {
         "serving"
     );
     if enforce == 0 {
-        tracing::warn!("AUDIT ONLY: no rule is enforced, nothing is blocked. Write a [[policy]] with mode = \"enforce\".");
+        tracing::warn!(
+            "AUDIT ONLY: no rule is enforced, nothing is blocked. Write a [[policy]] with mode = \"enforce\"."
+        );
     }
 }
 
@@ -112,17 +119,34 @@ pub(super) fn registry_options(settings: &Settings, metrics: &Arc<Metrics>) -> R
     }
 }
 
-fn count(_metrics: &Metrics, _finished: &Finished<'_>) {}
+fn count(metrics: &Metrics, finished: &Finished<'_>) {
+    metrics.request(&RequestSeen {
+        kind: RequestKind::from_word(finished.kind).unwrap_or(RequestKind::Other),
+        method: finished.method,
+        status: finished.status,
+        verdict: finished.verdict.and_then(VerdictOutcome::from_word).unwrap_or(VerdictOutcome::None),
+        cache: finished.cache.and_then(CacheOutcome::from_word).unwrap_or(CacheOutcome::None),
+        bytes: finished.bytes,
+        duration: finished.duration,
+    });
+}
 
-fn listener_options(server: &Server) -> anyhow::Result<ListenerOptions> {
+fn listener_options(server: &Server, metrics: &Arc<Metrics>) -> anyhow::Result<ListenerOptions> {
     let tls = match &server.tls {
         None => None,
         Some(tls) => {
             let read = |path: &Path| std::fs::read(path).with_context(|| format!("cannot read {}", path.display()));
-            Some(http::tls_acceptor(&read(&tls.cert)?, &read(&tls.key)?).context("[server.tls]")?)
+            Some(http::server_config(&read(&tls.cert)?, &read(&tls.key)?).context("[server.tls]")?.into())
         }
     };
-    Ok(ListenerOptions { max_connections: server.max_connections, grace: server.shutdown_grace, tls, ..ListenerOptions::default() })
+    let metrics = Some(Arc::clone(metrics));
+    Ok(ListenerOptions {
+        max_connections: server.max_connections,
+        grace: server.shutdown_grace,
+        tls,
+        metrics,
+        ..ListenerOptions::default()
+    })
 }
 
 async fn wait_for_signal() {

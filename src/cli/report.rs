@@ -107,11 +107,18 @@ impl<'a> Report<'a> {
     pub fn json(&self) -> Value {
         let verdict = self.verdict();
         let refusal = match self.result {
-            Err(PullError::Refused(refusal)) => Some((refusal.reason.code(), refusal.detail.clone(), refusal.next_step.clone())),
+            Err(PullError::Refused(refusal)) => {
+                Some((refusal.reason.code(), refusal.detail.clone(), refusal.next_step.clone()))
+            }
             _ => verdict.and_then(Verdict::refusal).map(|(r, d)| (r.code(), d.to_owned(), r.next_step().to_owned())),
         };
         let subject = self.result.as_ref().ok().map(|explained| explained.digest);
-        let via = self.result.as_ref().ok().filter(|e| e.verdict.digest != e.digest).map(|e| json!({ "index": e.verdict.digest }));
+        let via = self
+            .result
+            .as_ref()
+            .ok()
+            .filter(|e| e.verdict.digest != e.digest)
+            .map(|e| json!({ "index": e.verdict.digest }));
         let signers = match verdict.map(|v| &v.decision) {
             Some(Decision::Verified { signers }) => json!(signers),
             _ => json!([]),
@@ -145,9 +152,14 @@ impl<'a> Report<'a> {
 }
 
 fn step_lines(verdict: &Verdict) -> Vec<String> {
-    let looked = verdict.looked_at.iter().map(|looked| format!("  {:<10} {}: {}", "looked at", looked.place, looked.found));
+    let looked =
+        verdict.looked_at.iter().map(|looked| format!("  {:<10} {}: {}", "looked at", looked.place, looked.found));
     let count = verdict.candidates.len();
-    let candidates = verdict.candidates.iter().enumerate().flat_map(move |(at, candidate)| candidate_lines(at + 1, count, candidate));
+    let candidates = verdict
+        .candidates
+        .iter()
+        .enumerate()
+        .flat_map(move |(at, candidate)| candidate_lines(at + 1, count, candidate));
     looked.chain(candidates).collect()
 }
 

@@ -72,12 +72,12 @@ impl Image {
 
     /// The layer while it arrives in `spool`.
     pub(super) fn layer_arriving(&self, spool: &Spool) -> Servable {
-        Servable::arriving(&self.admitted(), spool.incoming()).unwrap()
+        Servable::arriving(&self.admitted(), spool.incoming(), None).unwrap()
     }
 
     /// A place for the layer to arrive in.
     pub(super) async fn spool(&self) -> Spool {
-        self.store.begin(self.admitted().claim()).await.unwrap()
+        self.store.begin(self.admitted().claim()).unwrap()
     }
 
     fn admitted(&self) -> trust::AdmittedBlob {

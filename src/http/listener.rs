@@ -9,6 +9,7 @@ use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
 
 use crate::tasks::Tasks;
+use crate::telemetry::Metrics;
 
 use super::connection::{self, End, Handler};
 
@@ -30,6 +31,8 @@ pub struct ListenerOptions {
     pub tls_handshake_timeout: Duration,
     /// How long running answers may go on once the listener is told to stop.
     pub grace: Duration,
+    /// Counts open connections.
+    pub metrics: Option<Arc<Metrics>>,
 }
 
 impl Default for ListenerOptions {
@@ -42,6 +45,7 @@ impl Default for ListenerOptions {
             tls: None,
             tls_handshake_timeout: Duration::from_secs(10),
             grace: Duration::from_secs(30),
+            metrics: None,
         }
     }
 }
@@ -93,9 +97,10 @@ async fn accept<H: Handler>(
                     tasks.clone(),
                     end.clone(),
                 );
+                let counted = options.metrics.as_ref().map(|metrics| metrics.connection_opened());
                 tasks.spawn("connection", async move {
                     connection.await;
-                    drop(slot);
+                    drop((slot, counted));
                 });
             }
             Err(error) if is_of_one_connection(&error) => {}

@@ -155,7 +155,7 @@ mod tests {
     use super::*;
     use crate::http::fixture::{Image, shown};
     use crate::oci::RangeAsk;
-    use crate::pull::CacheOutcome;
+    use crate::telemetry::CacheOutcome;
 
     fn asked(version: Version, target: &str, hosts: &[&str]) -> Parts {
         let mut request = Request::get(target).version(version);

@@ -16,8 +16,9 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout};
 
 use crate::oci::Digest;
-use crate::pull::{Answer, CacheOutcome, PullError, Refusal};
+use crate::pull::{Answer, PullError, Refusal};
 use crate::tasks::Tasks;
+use crate::telemetry::CacheOutcome;
 use crate::trust::Reason;
 
 use super::body::ServeBody;
@@ -175,7 +176,7 @@ async fn both_versions_are_spoken_on_the_plain_port() {
 async fn head_says_what_get_would_send() {
     let server = server(ListenerOptions::default()).await;
     let mut sender = h2(server.connect().await).await;
-    for (path, length) in [("/layer", "200000"), ("/refused", "126"), ("/part", "10")] {
+    for (path, length) in [("/layer", "200000"), ("/refused", "116"), ("/part", "10")] {
         let request = format!("HEAD {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
         let text = server.say(request.as_bytes()).await;
         assert!(text.contains(&format!("content-length: {length}\r\n")) && text.ends_with("\r\n\r\n"), "{text}");

@@ -1,6 +1,7 @@
 //! From a manifest's digest to a proof: remembered, through a parent, or judged afresh.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use futures_util::future::BoxFuture;
 
@@ -9,7 +10,7 @@ use crate::ledger::{Edges, Known, Ledger};
 use crate::oci::{Digest, MANIFEST_MAX, Manifest, Reference, Repository};
 use crate::store::DiskStore;
 use crate::tasks::Tasks;
-use crate::telemetry::CacheOutcome;
+use crate::telemetry::{CacheOutcome, Metrics};
 use crate::trust::{
     self, Artefact, Decision, Enforcement, Judgement, Reason, Recorded, Rule, Search, Verdict, Verified,
 };
@@ -56,11 +57,18 @@ pub(super) struct Question {
 #[derive(Clone)]
 pub(super) struct Gatekeeper(Arc<Parts>);
 
+/// Where manifests and what is known about them are kept.
+pub(super) struct Memory {
+    pub(super) store: Arc<DiskStore>,
+    pub(super) ledger: Ledger,
+}
+
 struct Parts {
     store: Arc<DiskStore>,
     ledger: Ledger,
     clock: Arc<dyn Clock>,
     limits: SignatureLimits,
+    metrics: Arc<Metrics>,
     admitted: moka::sync::Cache<(Repository, Digest), Admission>,
     audited: moka::sync::Cache<(Repository, Digest), Admission>,
     flights: Flights<(Repository, Digest), Result<Admission, PullError>>,
@@ -86,12 +94,13 @@ impl Admission {
 
 impl Gatekeeper {
     pub(super) fn new(
-        store: Arc<DiskStore>,
-        ledger: Ledger,
+        memory: Memory,
         clock: Arc<dyn Clock>,
         limits: SignatureLimits,
+        metrics: Arc<Metrics>,
         tasks: Tasks,
     ) -> Self {
+        let Memory { store, ledger } = memory;
         let cache = || {
             moka::sync::Cache::builder().max_capacity(MEMORY_MAX).weigher(|_, admission: &Admission| {
                 // Parsed, a manifest takes some three times its bytes.
@@ -103,6 +112,7 @@ impl Gatekeeper {
             ledger,
             clock,
             limits,
+            metrics,
             admitted: cache().build(),
             audited: cache().time_to_live(AUDIT_FOR).build(),
             flights: Flights::new("admit", tasks),
@@ -292,11 +302,16 @@ impl Parts {
                 Err(why) => Some(why),
             },
         };
+        let started = Instant::now();
         let found = match rule.demand() {
             None => Search::default(),
             Some(_) => search(upstream, repository, *digest, &self.limits).await,
         };
-        match trust::judge(manifest, repository, rule, &found, self.clock.now()) {
+        let judged = trust::judge(manifest, repository, rule, &found, self.clock.now());
+        if rule.demand().is_some() {
+            self.metrics.signature_check(started.elapsed());
+        }
+        match judged {
             Judgement::Allow(verified) => {
                 self.record(verified.get(), Recorded::of(verified.verdict(), &found)).await;
                 Ok(self.memorise(question, Admission::Image(verified)))

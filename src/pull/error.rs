@@ -97,10 +97,10 @@ impl Refusal {
 /// 'docker login': denied:", so it starts with our name and says everything.
 impl std::fmt::Display for Refusal {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "assay: image refused: {}: {}: {}. ", self.image(), self.reason.code(), self.detail)?;
+        write!(f, "assay: image refused: {}: {}: {}", self.image(), self.reason.code(), self.detail)?;
         if let Some(rule) = &self.rule {
-            write!(f, "(rule \"{rule}\") ")?;
+            write!(f, " (rule \"{rule}\")")?;
         }
-        write!(f, "Next step: {}.", self.next_step)
+        write!(f, ". Next step: {}", self.next_step)
     }
 }

@@ -5,11 +5,12 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
+use tokio::sync::Semaphore;
 
 use crate::oci::{Claim, Digest, Repository};
 use crate::store::{DiskStore, Incoming, Progress, Spool, SpoolError};
 use crate::tasks::Tasks;
-use crate::telemetry::CacheOutcome;
+use crate::telemetry::{CacheOutcome, FillOutcome, Metrics};
 use crate::upstream::{Upstream, UpstreamError};
 
 use super::error::PullError;
@@ -32,14 +33,25 @@ pub(super) struct Fills {
     failures: moka::sync::Cache<Claim, PullError>,
     suspects: moka::sync::Cache<Digest, ()>,
     store: Arc<DiskStore>,
+    places: Arc<Semaphore>,
+    metrics: Arc<Metrics>,
     tasks: Tasks,
 }
 
 impl Fills {
-    pub(super) fn new(store: Arc<DiskStore>, tasks: Tasks) -> Self {
+    /// At most `most` fetches run at once; the others wait in turn.
+    pub(super) fn new(store: Arc<DiskStore>, most: usize, metrics: Arc<Metrics>, tasks: Tasks) -> Self {
         let memory = || moka::sync::Cache::builder().max_capacity(REMEMBERED).time_to_live(SUSPECT_FOR);
         let suspects = moka::sync::Cache::builder().max_capacity(REMEMBERED).time_to_live(SUSPECT_FOR).build();
-        Self { running: Arc::default(), failures: memory().build(), suspects, store, tasks }
+        Self {
+            running: Arc::default(),
+            failures: memory().build(),
+            suspects,
+            store,
+            places: Arc::new(Semaphore::new(most)),
+            metrics,
+            tasks,
+        }
     }
 
     /// Joins the running fetch of this content, or starts one.
@@ -53,6 +65,7 @@ impl Fills {
         if let Some(incoming) = running.get(&claim)
             && !matches!(incoming.progress(), Progress::Failed(_))
         {
+            self.metrics.follower_joined();
             return Ok((incoming.clone(), CacheOutcome::Join));
         }
         let spool = self.store.begin(claim).map_err(|error| internal(&error))?;
@@ -63,8 +76,10 @@ impl Fills {
         let (fills, repository) = (self.clone(), repository.clone());
         let landing = Landing { claim, running: Arc::clone(&self.running) };
         self.tasks.spawn("fill", async move {
+            // The semaphore is never closed, so this waits for a place and for nothing else.
+            let place = Arc::clone(&fills.places).acquire_owned().await;
             fills.run(upstream, repository, spool).await;
-            drop(landing);
+            drop((landing, place));
         });
         Ok((incoming, CacheOutcome::Fill))
     }
@@ -80,6 +95,7 @@ impl Fills {
     }
 
     async fn run(self, upstream: Arc<Upstream>, repository: Repository, mut spool: Spool) {
+        self.metrics.fill_started();
         let claim = spool.want();
         let sealed = match fill(&upstream, &repository, &mut spool).await {
             Ok(()) => spool.seal().await.map_err(|unsealed| (Cause::Spool(unsealed.error), unsealed.spool)),
@@ -89,6 +105,7 @@ impl Fills {
             Ok(sealed) => {
                 self.suspects.invalidate(&claim.digest);
                 self.failures.invalidate(&claim);
+                self.metrics.fill_finished(FillOutcome::Sealed);
                 if let Err(error) = self.store.commit(sealed).await {
                     // Readers have the bytes through their own handle; only the next pull pays.
                     tracing::error!(digest = %claim.digest, %error, "fetched content could not be kept");
@@ -108,6 +125,10 @@ impl Fills {
             Cause::Upstream(UpstreamError::Lied { lie, .. }) => self.bad(upstream, claim, lie),
             Cause::Upstream(error) => upstream_error(upstream, &format!("blob {}", claim.digest), &error),
         };
+        self.metrics.fill_finished(match error {
+            PullError::BadContent { .. } => FillOutcome::Rejected,
+            _ => FillOutcome::Failed,
+        });
         let text = error.to_string();
         tracing::warn!(digest = %claim.digest, registry = %upstream.registry(), error = %text, "fetch failed; nothing kept");
         // Written down before the readers wake up and look.

@@ -10,12 +10,12 @@ use crate::ledger::Ledger;
 use crate::oci::{Claim, Descriptor, Digest, RangeAsk, Reference, Registry, Repository, Tag};
 use crate::store::{DiskStore, HOLD_BACK, Incoming, Progress};
 use crate::tasks::Tasks;
-use crate::telemetry::CacheOutcome;
+use crate::telemetry::{CacheOutcome, Metrics};
 use crate::trust::artefact::ARTEFACT_PAYLOAD_MAX;
 use crate::trust::{AdmittedBlob, ArtefactBlob, Policy, Reason, Rule, Verdict};
 use crate::upstream::{SignatureLimits, TagPage, Upstream, Upstreams};
 
-use super::admit::{Admission, Gatekeeper, Question};
+use super::admit::{Admission, Gatekeeper, Memory, Question};
 use super::error::{PullError, Refusal};
 use super::fill::Fills;
 use super::from_upstream::upstream_error;
@@ -45,6 +45,10 @@ pub struct PullerParts {
     pub tasks: Tasks,
     /// How much is looked at in search of signatures.
     pub limits: SignatureLimits,
+    /// How many fetches of blobs may run at once.
+    pub fetches_max: usize,
+    /// Counts what happens.
+    pub metrics: Arc<Metrics>,
 }
 
 /// Answers what clients ask. The only way from a request to content.
@@ -91,15 +95,16 @@ pub struct Explanation {
 impl Puller {
     /// Ready to answer.
     pub fn new(parts: PullerParts) -> Self {
-        let PullerParts { policy, upstreams, store, ledger, clock, tasks, limits } = parts;
-        let gatekeeper = Gatekeeper::new(Arc::clone(&store), ledger.clone(), Arc::clone(&clock), limits, tasks.clone());
+        let PullerParts { policy, upstreams, store, ledger, clock, tasks, limits, fetches_max, metrics } = parts;
+        let memory = Memory { store: Arc::clone(&store), ledger: ledger.clone() };
+        let gatekeeper = Gatekeeper::new(memory, Arc::clone(&clock), limits, Arc::clone(&metrics), tasks.clone());
         Self {
             policy,
             upstreams,
             membership: Membership::new(gatekeeper.clone(), ledger.clone(), Arc::clone(&clock)),
             gatekeeper,
             resolver: Resolver::new(ledger, clock, tasks.clone()),
-            fills: Fills::new(Arc::clone(&store), tasks),
+            fills: Fills::new(Arc::clone(&store), fetches_max, metrics, tasks),
             store,
             inspections: Semaphore::new(INSPECTIONS_MAX),
         }

@@ -77,6 +77,7 @@ pub struct Spool {
 }
 
 /// A spool that could not be sealed, with why.
+#[derive(Debug)]
 pub struct Unsealed {
     /// Why.
     pub error: SpoolError,
@@ -90,7 +91,8 @@ pub struct Unsealed {
 pub struct Sealed {
     path: PathBuf,
     want: Claim,
-    progress: watch::Sender<Progress>,
+    /// Dropped with this: readers see by it that publishing is over ([`Incoming::settled`]).
+    _publishing: watch::Sender<Progress>,
     published: bool,
 }
 
@@ -162,7 +164,7 @@ impl Spool {
         Ok(Sealed {
             path: std::mem::take(&mut self.path),
             want: self.want,
-            progress: self.progress.clone(),
+            _publishing: self.progress.clone(),
             published: false,
         })
     }
@@ -187,6 +189,12 @@ impl Spool {
     /// Gives up and tells the readers why.
     pub fn fail(mut self, why: &str) {
         self.failure = Some(why.into());
+    }
+}
+
+impl std::fmt::Debug for Spool {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Spool").field("want", &self.want).field("seen", &self.hasher.seen()).finish_non_exhaustive()
     }
 }
 

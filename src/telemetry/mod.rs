@@ -1,3 +1,11 @@
-//! Words shared by logs and metrics.
+//! Logs and metrics: how they are written, and the words they share.
+//!
+//! Knows no business: it is told what happened, in words from closed lists, and never asks.
+
+mod logging;
+mod metrics;
 mod outcome;
-pub use outcome::CacheOutcome;
+
+pub use logging::{LogFormat, LogOptions, LoggingError, init as init_logging};
+pub use metrics::{Metrics, OpenConnection, RequestSeen};
+pub use outcome::{CacheOutcome, FillOutcome, RequestKind, VerdictOutcome};

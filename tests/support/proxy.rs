@@ -94,6 +94,8 @@ impl Setup {
             clock: Arc::new(SystemClock),
             tasks: tasks.clone(),
             limits: self.limits,
+            fetches_max: 64,
+            metrics: Arc::default(),
         }));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();

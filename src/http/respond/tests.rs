@@ -2,7 +2,8 @@
 
 use super::*;
 use crate::http::fixture::{Image, shown, shown_as};
-use crate::pull::{CacheOutcome, Servable};
+use crate::pull::Servable;
+use crate::telemetry::CacheOutcome;
 use crate::trust::{self, Reason};
 use insta::assert_snapshot;
 

@@ -1,0 +1,17 @@
+//! The command line: what can be asked, and how answers are shown.
+//!
+//! Data goes to standard output, talk to standard error. Commands take ready-made parts; the
+//! composition root builds them. Only `check_config.rs` knows the configuration.
+
+mod args;
+mod check_config;
+mod exit;
+mod image_argument;
+mod judge_image;
+mod report;
+
+pub use args::{Args, Colour, Command, Input, config_file};
+pub use check_config::check_config;
+pub use exit::Exit;
+pub use image_argument::ImageArgument;
+pub use judge_image::{Show, judge_image};

@@ -1,0 +1,275 @@
+//! The file as it is written: the shape of `proxy.toml`, and nothing about what it means.
+//!
+//! Unknown keys are refused at every level. What a later check may complain about carries its place
+//! in the text. Required keys are `Option` here, so that one missing key hides no other problem;
+//! [`super::check`] asks for them.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::Deserialize;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Deserializer, Error, MapAccess, Visitor};
+use toml::Spanned;
+
+/// A text with its place.
+pub(super) type Text = Spanned<String>;
+/// A list of texts, each with its place, and the list's own.
+pub(super) type List = Spanned<Vec<Text>>;
+
+/// The whole file.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct File {
+    pub(super) version: Option<Spanned<i64>>,
+    pub(super) server: Table<Server>,
+    pub(super) upstream: BTreeMap<Text, Spanned<Table<Upstream>>>,
+    pub(super) network: Table<Network>,
+    pub(super) policy: Vec<Spanned<Table<Policy>>>,
+    pub(super) policy_default: Table<PolicyDefault>,
+    pub(super) cache: Table<Cache>,
+    pub(super) admin: Table<Admin>,
+    pub(super) log: Table<Log>,
+    pub(super) limits: Table<Limits>,
+}
+
+/// `[server]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Server {
+    pub(super) listen: Option<List>,
+    pub(super) public_url: Option<Text>,
+    pub(super) default_upstream: Option<Text>,
+    pub(super) shutdown_grace: Option<Text>,
+    pub(super) max_connections: Option<Spanned<u32>>,
+    pub(super) deny_reason: Option<bool>,
+    pub(super) tls: Option<Spanned<Table<Tls>>>,
+}
+
+/// `[server.tls]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Tls {
+    pub(super) cert: Option<Text>,
+    pub(super) key: Option<Text>,
+}
+
+/// `[upstream."NAME"]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Upstream {
+    pub(super) url: Option<Text>,
+    pub(super) ca: Option<Text>,
+    pub(super) credentials: Option<Spanned<Credentials>>,
+    pub(super) token_realms: Vec<Text>,
+    pub(super) redirect_hosts: Vec<Text>,
+}
+
+/// `"none"`, `"docker-config"`, or a user with a file that holds the password.
+#[derive(Debug)]
+pub(super) enum Credentials {
+    None,
+    DockerConfig,
+    Login(Login),
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Login {
+    pub(super) username: Option<Text>,
+    pub(super) password_file: Option<Text>,
+}
+
+/// `[network]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Network {
+    pub(super) proxy: Option<Text>,
+    pub(super) connect_timeout: Option<Text>,
+    pub(super) read_timeout: Option<Text>,
+    pub(super) retries: Option<Spanned<u32>>,
+}
+
+/// `[[policy]]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Policy {
+    pub(super) name: Option<Text>,
+    pub(super) images: Option<List>,
+    pub(super) mode: Option<Spanned<Mode>>,
+    pub(super) require: Option<crate::trust::Require>,
+    pub(super) tlog: Option<Text>,
+    pub(super) docker_reference: Option<Spanned<DockerReference>>,
+    pub(super) signer: Vec<Spanned<Table<Signer>>>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Mode {
+    Enforce,
+    Audit,
+    Off,
+}
+
+/// `"ignore"`, `"repository"`, or two prefixes.
+#[derive(Debug)]
+pub(super) enum DockerReference {
+    Ignore,
+    Repository,
+    Remap(Remap),
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Remap {
+    pub(super) ours: Option<Text>,
+    pub(super) signed: Option<Text>,
+}
+
+/// `[[policy.signer]]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Signer {
+    pub(super) key: Option<Text>,
+    pub(super) not_before: Option<Spanned<Moment>>,
+    pub(super) not_after: Option<Spanned<Moment>>,
+}
+
+/// A date or a time, written as TOML's own or as a text.
+#[derive(Debug)]
+pub(super) struct Moment(pub(super) String);
+
+/// `[policy_default]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct PolicyDefault {
+    pub(super) mode: Option<Text>,
+    pub(super) deny: Option<Text>,
+}
+
+/// `[cache]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Cache {
+    pub(super) dir: Option<Text>,
+}
+
+/// `[admin]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Admin {
+    pub(super) listen: Option<Text>,
+}
+
+/// `[log]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Log {
+    pub(super) format: Option<super::settings::LogFormat>,
+    pub(super) level: Option<super::settings::LogLevel>,
+    pub(super) access: Option<bool>,
+}
+
+/// `[limits]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Limits {
+    pub(super) signature_deadline: Option<Text>,
+    pub(super) concurrent_fetches: Option<Spanned<u32>>,
+}
+
+/// A table that is written as one. Derived structs would also take a list of their values in order.
+#[derive(Debug, Default)]
+pub(super) struct Table<T>(pub(super) T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Table<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct OnlyMap<T>(std::marker::PhantomData<T>);
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for OnlyMap<T> {
+            type Value = Table<T>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a table")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Table<T>, A::Error> {
+                T::deserialize(MapAccessDeserializer::new(map)).map(Table)
+            }
+        }
+        deserializer.deserialize_any(OnlyMap(std::marker::PhantomData))
+    }
+}
+
+// One word or a table. Derived `untagged` enums would answer every mistake with "data did not match
+// any variant", so each has a visitor.
+
+impl<'de> Deserialize<'de> for Credentials {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Either;
+        impl<'de> Visitor<'de> for Either {
+            type Value = Credentials;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(r#""none", "docker-config" or { username = "…", password_file = "…" }"#)
+            }
+            fn visit_str<E: Error>(self, text: &str) -> Result<Credentials, E> {
+                match text {
+                    "none" => Ok(Credentials::None),
+                    "docker-config" => Ok(Credentials::DockerConfig),
+                    // The word is not repeated: it may be a password in the wrong place.
+                    _ => Err(E::custom(format_args!("unknown word, expected {}", &self as &dyn serde::de::Expected))),
+                }
+            }
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Credentials, A::Error> {
+                Login::deserialize(MapAccessDeserializer::new(map)).map(Credentials::Login)
+            }
+        }
+        deserializer.deserialize_any(Either)
+    }
+}
+
+impl<'de> Deserialize<'de> for DockerReference {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Either;
+        impl<'de> Visitor<'de> for Either {
+            type Value = DockerReference;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(r#""ignore", "repository" or { ours = "…", signed = "…" }"#)
+            }
+            fn visit_str<E: Error>(self, text: &str) -> Result<DockerReference, E> {
+                match text {
+                    "ignore" => Ok(DockerReference::Ignore),
+                    "repository" => Ok(DockerReference::Repository),
+                    _ => Err(E::invalid_value(serde::de::Unexpected::Str(text), &self)),
+                }
+            }
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<DockerReference, A::Error> {
+                Remap::deserialize(MapAccessDeserializer::new(map)).map(DockerReference::Remap)
+            }
+        }
+        deserializer.deserialize_any(Either)
+    }
+}
+
+impl<'de> Deserialize<'de> for Moment {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Either;
+        impl<'de> Visitor<'de> for Either {
+            type Value = Moment;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a date such as 2026-01-31 or a time such as 2026-01-31T12:00:00Z")
+            }
+            fn visit_str<E: Error>(self, text: &str) -> Result<Moment, E> {
+                Ok(Moment(text.to_owned()))
+            }
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Moment, A::Error> {
+                // TOML's own dates come as a map with one private key.
+                toml::value::Datetime::deserialize(MapAccessDeserializer::new(map))
+                    .map(|datetime| Moment(datetime.to_string()))
+                    .map_err(|_| A::Error::invalid_type(serde::de::Unexpected::Map, &self))
+            }
+        }
+        deserializer.deserialize_any(Either)
+    }
+}

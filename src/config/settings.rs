@@ -1,0 +1,263 @@
+//! The checked form: only parsed types, every file read, every default filled in.
+//!
+//! Each part of the program takes its own small options; the composition root makes them from this.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::Deserialize;
+use url::Url;
+
+use crate::oci::Registry;
+use crate::trust::Policy;
+
+use super::check;
+use super::env::Override;
+use super::finding::{Finding, Problems, Warning};
+use super::read::read;
+use super::secret::Secret;
+use super::source::Sources;
+
+/// A configuration that can be run.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// What messages call it: the path of the file, or `builtin.toml`.
+    pub name: String,
+    /// Environment variables that changed something.
+    pub overrides: Vec<Override>,
+    /// Where clients connect.
+    pub server: Server,
+    /// What we mirror. Never empty; no registry twice.
+    pub upstreams: Vec<Upstream>,
+    /// How we reach upstreams.
+    pub network: Network,
+    /// Who must have signed what.
+    pub policy: Policy,
+    /// Where content is kept.
+    pub cache_dir: PathBuf,
+    /// The listener for health, metrics and the admin page.
+    pub admin_listen: SocketAddr,
+    /// What is logged, and how.
+    pub log: Log,
+    /// Bounds on work.
+    pub limits: Limits,
+}
+
+/// `[server]`
+#[derive(Clone, Debug)]
+pub struct Server {
+    /// Addresses to listen on. Never empty.
+    pub listen: Vec<SocketAddr>,
+    /// How people reach us, for messages. No path, no userinfo.
+    pub public_url: Url,
+    /// For clients that name no registry. One of the upstreams.
+    pub default_upstream: Option<Registry>,
+    /// How long running downloads may go on after SIGTERM.
+    pub shutdown_grace: Duration,
+    /// More connections wait to be accepted.
+    pub max_connections: usize,
+    /// Whether the HTTP/1.1 status line of a refusal says why.
+    pub deny_reason: bool,
+    /// Plain HTTP without it.
+    pub tls: Option<Tls>,
+}
+
+/// `[server.tls]`. Both files held PEM of the right kind when they were checked.
+#[derive(Clone, Debug)]
+pub struct Tls {
+    /// The certificate chain, ours first.
+    pub cert: PathBuf,
+    /// Its private key.
+    pub key: PathBuf,
+}
+
+/// `[upstream."NAME"]`
+#[derive(Clone, Debug)]
+pub struct Upstream {
+    /// The name clients use.
+    pub registry: Registry,
+    /// Scheme, host and port; nothing else.
+    pub url: Url,
+    /// PEM certificates to trust besides the system's.
+    pub ca: Option<Vec<u8>>,
+    /// How we log in.
+    pub credentials: Credentials,
+    /// Further hosts that may be asked for tokens, and so get the credentials.
+    pub token_realms: Vec<HostPort>,
+    /// Further hosts that a redirect may lead to.
+    pub redirect_hosts: Vec<HostPort>,
+}
+
+/// How we log in to an upstream.
+#[derive(Clone, Debug)]
+pub enum Credentials {
+    /// Not at all.
+    None,
+    /// With what `docker login` stored.
+    DockerConfig,
+    /// With a user and a password read from a file.
+    Login {
+        /// Without a colon.
+        username: String,
+        /// Not empty.
+        password: Secret,
+    },
+}
+
+/// A host, perhaps with a port. Prints as it is written in the file, in lower case.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostPort {
+    /// A name or an address.
+    pub host: url::Host,
+    /// Not 0.
+    pub port: Option<u16>,
+}
+
+/// `[network]`
+#[derive(Clone, Debug)]
+pub struct Network {
+    /// The HTTP proxy in between.
+    pub proxy: Proxy,
+    /// Longest wait for a connection.
+    pub connect_timeout: Duration,
+    /// Longest wait between two bytes.
+    pub read_timeout: Duration,
+    /// How often a failed request is sent again.
+    pub retries: u32,
+}
+
+/// The HTTP proxy between us and upstreams.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Proxy {
+    /// What `HTTP_PROXY`, `HTTPS_PROXY` and `NO_PROXY` say.
+    Env,
+    /// None, whatever the environment says.
+    None,
+    /// This one. Holds no password.
+    Url(Url),
+}
+
+/// `[log]`
+#[derive(Clone, Copy, Debug)]
+pub struct Log {
+    /// How a line looks.
+    pub format: LogFormat,
+    /// From which level on.
+    pub level: LogLevel,
+    /// Whether each request gets a line.
+    pub access: bool,
+}
+
+/// How a log line looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// Text on a terminal, JSON elsewhere.
+    Auto,
+    /// Text.
+    Text,
+    /// JSON.
+    Json,
+}
+
+/// From which level on is logged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogLevel {
+    /// A person must look.
+    Error,
+    /// Somebody may have to look.
+    Warn,
+    /// What happened.
+    Info,
+    /// Why it happened.
+    Debug,
+    /// Everything.
+    Trace,
+}
+
+/// `[limits]`
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Longest time for finding and checking the signatures of one image.
+    pub signature_deadline: Duration,
+    /// Most downloads from all upstreams at once.
+    pub concurrent_fetches: usize,
+}
+
+impl LogLevel {
+    /// The word for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warn => "warn",
+            Self::Info => "info",
+            Self::Debug => "debug",
+            Self::Trace => "trace",
+        }
+    }
+}
+
+impl std::fmt::Display for HostPort {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.port {
+            Some(port) => write!(f, "{}:{port}", self.host),
+            None => self.host.fmt(f),
+        }
+    }
+}
+
+impl Settings {
+    /// Reads a file and the environment.
+    ///
+    /// # Errors
+    /// All problems of the file, the variables and the files it names.
+    pub fn load(path: &Path) -> Result<(Self, Vec<Warning>), Problems> {
+        let name = path.display().to_string();
+        let text = fs::read_to_string(path).map_err(|error| {
+            let mut finding = Finding::new(None, &format!("cannot read {name}: {error}"), None);
+            finding.help("name another file with -c FILE");
+            Problems::one(finding)
+        })?;
+        Self::from_sources(&name, &text, path.parent().unwrap_or(Path::new("")), &environment())
+    }
+
+    /// Without a file: loopback, five public registries, and nothing is blocked. The environment counts.
+    ///
+    /// # Errors
+    /// All problems of the variables.
+    pub fn builtin() -> Result<(Self, Vec<Warning>), Problems> {
+        Self::from_sources("builtin.toml", include_str!("builtin.toml"), Path::new(""), &environment())
+    }
+
+    /// Reads a text alone. Relative paths in it start at `base`.
+    ///
+    /// # Errors
+    /// All problems of the text and the files it names.
+    pub fn from_text(name: &str, text: &str, base: &Path) -> Result<(Self, Vec<Warning>), Problems> {
+        Self::from_sources(name, text, base, &[])
+    }
+
+    /// Reads a text with these environment variables over it.
+    ///
+    /// # Errors
+    /// All problems of the text, the variables and the files they name.
+    pub fn from_sources(
+        name: &str,
+        text: &str,
+        base: &Path,
+        variables: &[(String, String)],
+    ) -> Result<(Self, Vec<Warning>), Problems> {
+        let mut sources = Sources::of_file(name, text);
+        let read = read(text, base, variables, &mut sources)?;
+        check::settings(name, read)
+    }
+}
+
+/// What is not UTF-8 is no value of ours, and is refused as one instead of passed over.
+fn environment() -> Vec<(String, String)> {
+    let lossy = |text: std::ffi::OsString| text.to_string_lossy().into_owned();
+    std::env::vars_os().map(|(name, value)| (lossy(name), lossy(value))).collect()
+}
