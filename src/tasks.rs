@@ -24,7 +24,6 @@ impl Tasks {
     /// must leave nothing half done when dropped (a spool removes its file).
     pub fn spawn(&self, name: &'static str, work: impl Future<Output = ()> + Send + 'static) {
         let stop = self.stop.clone();
-        #[expect(clippy::disallowed_methods, reason = "this is the place")]
         let handle = self.tracker.spawn(
             async move {
                 tokio::select! {

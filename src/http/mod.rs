@@ -3,6 +3,7 @@
 //! A request is parsed (`route`), handed to the puller (`service`) and answered (`respond`, `reply`).
 //! The listener sends nothing but a [`ServeBody`], which is made from what the puller proved
 //! servable or from a page that this folder wrote itself. Must not judge, fetch or store anything.
+#![cfg_attr(not(test), warn(clippy::indexing_slicing))]
 
 mod access;
 mod admin;

@@ -64,7 +64,7 @@ impl Handler for Desk {
                     next_step: "y".to_owned(),
                     verdict: None,
                 };
-                respond::pull_error(&PullError::Refused(refusal), &blob, true)
+                respond::pull_error(&PullError::Refused(Box::new(refusal)), &blob, true)
             }
             "/slow" => {
                 let pieces = stream::iter(0..3).then(async |n| {
@@ -349,7 +349,7 @@ async fn tls_has_both_versions_and_a_deadline() {
     let config = super::server_config(chain.as_bytes(), key.as_bytes()).unwrap();
     let options = ListenerOptions { tls: Some(config.into()), ..ListenerOptions::default() };
     let strict = ListenerOptions { tls_handshake_timeout: Duration::from_millis(100), ..options.clone() };
-    let (server, strict) = (server(options).await, self::server(strict).await);
+    let (server, strict) = (server(options).await, server(strict).await);
     let mut roots = rustls::RootCertStore::empty();
     roots.add(pair.cert.der().clone()).unwrap();
     let connect = async |alpn: &[u8]| {

@@ -2,6 +2,7 @@
 //!
 //! The ledger remembers, it does not decide: a recorded verdict is proven again from its evidence
 //! when it is taken up, and an edge only says where to look. Losing it costs look-ups, nothing else.
+#![cfg_attr(not(test), warn(clippy::indexing_slicing))]
 
 mod record;
 mod sqlite;

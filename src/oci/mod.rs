@@ -2,6 +2,7 @@
 //!
 //! Pure: no I/O, no async, no clock. Everything here is parsed once, at the edge, and is valid from
 //! then on. Must not know about trust, storage or HTTP.
+#![cfg_attr(not(test), warn(clippy::indexing_slicing))]
 
 mod descriptor;
 mod digest;

@@ -323,7 +323,7 @@ impl Parts {
                 let asked_for_artefact = matches!(&question.asked, Reference::Tag(tag) if tag.as_artefact().is_some());
                 match not_an_artefact.filter(|_| asked_for_artefact) {
                     Some(why) => Err(self.refused(question, Reason::NotAnArtefact, why.to_string())),
-                    None => Err(PullError::Refused(refusal(question, verdict))),
+                    None => Err(PullError::Refused(Box::new(refusal(question, verdict)))),
                 }
             }
             Judgement::Unknown(verdict) => {
@@ -379,7 +379,7 @@ impl Parts {
     fn refused(&self, question: &Question, reason: Reason, detail: String) -> PullError {
         let Question { repository, rule, digest, .. } = question;
         let verdict = trust::refuse(repository, *digest, rule, reason, detail, self.clock.now());
-        PullError::Refused(refusal(question, Arc::new(verdict)))
+        PullError::Refused(Box::new(refusal(question, Arc::new(verdict))))
     }
 
     /// A ledger that does not answer costs memory, not safety.
@@ -413,7 +413,7 @@ pub(super) async fn fetch(
 ) -> Result<Manifest, PullError> {
     // Boxed, as every question to upstream: its steps would make each caller's future large.
     Box::pin(upstream.manifest(repository, reference)).await.map_err(|error| match (&error, reference) {
-        (UpstreamError::Manifest { source, .. }, _) => PullError::Refused(Refusal {
+        (UpstreamError::Manifest { source, .. }, _) => PullError::Refused(Box::new(Refusal {
             repository: repository.clone(),
             asked: reference.to_string(),
             reason: Reason::UnsafeManifest,
@@ -421,7 +421,7 @@ pub(super) async fn fetch(
             detail: source.to_string(),
             next_step: Reason::UnsafeManifest.next_step().to_owned(),
             verdict: None,
-        }),
+        })),
         (UpstreamError::Lied { lie, .. }, Reference::Digest(digest)) => {
             PullError::BadContent { registry: upstream.registry().clone(), digest: *digest, detail: lie.clone() }
         }

@@ -14,7 +14,7 @@ pub enum PullError {
     UnknownRegistry(Registry),
     /// A decision. Never a malfunction.
     #[error("{0}")]
-    Refused(Refusal),
+    Refused(Box<Refusal>),
     /// A needed look-up failed. Says nothing about the image.
     #[error("could not check {image}: {detail}")]
     CouldNotCheck {

@@ -131,7 +131,7 @@ fn about(question: &Question, digest: Digest) -> Question {
 }
 
 fn not_named(question: &Question) -> PullError {
-    PullError::Refused(Refusal {
+    PullError::Refused(Box::new(Refusal {
         repository: question.repository.clone(),
         asked: question.digest.to_string(),
         reason: Reason::NotNamed,
@@ -139,5 +139,5 @@ fn not_named(question: &Question) -> PullError {
         detail: "no verified image of this repository that was seen here names this blob".to_owned(),
         next_step: "pull the image by its tag or index digest through here first".to_owned(),
         verdict: None,
-    })
+    }))
 }

@@ -2,6 +2,7 @@
 //!
 //! `puller` holds the steps in order; `resolve` goes from tag to digest, `admit` from a manifest's
 //! digest to a proof, `membership` from a blob's digest to a proof, `fill` from a proof to content.
+#![cfg_attr(not(test), warn(clippy::indexing_slicing))]
 
 mod admit;
 mod error;

@@ -301,7 +301,7 @@ impl Puller {
         let upstream = self.upstreams.get(registry).ok_or_else(|| PullError::UnknownRegistry(registry.clone()))?;
         let rule = self.policy.rule_for(repository).cloned().ok_or_else(|| {
             let hint = self.policy.no_rule_hint();
-            PullError::Refused(Refusal {
+            PullError::Refused(Box::new(Refusal {
                 repository: repository.clone(),
                 asked: asked.to_owned(),
                 reason: Reason::NoPolicy,
@@ -309,14 +309,14 @@ impl Puller {
                 detail: "no rule covers this repository".to_owned(),
                 next_step: hint.unwrap_or(Reason::NoPolicy.next_step()).to_owned(),
                 verdict: None,
-            })
+            }))
         })?;
         Ok((upstream, rule))
     }
 }
 
 fn not_an_artefact(question: &Question, detail: String) -> PullError {
-    PullError::Refused(Refusal {
+    PullError::Refused(Box::new(Refusal {
         repository: question.repository.clone(),
         asked: question.digest.to_string(),
         reason: Reason::NotAnArtefact,
@@ -324,7 +324,7 @@ fn not_an_artefact(question: &Question, detail: String) -> PullError {
         detail,
         next_step: Reason::NotAnArtefact.next_step().to_owned(),
         verdict: None,
-    })
+    }))
 }
 
 /// Two parts of this program disagree about the same content; nothing is served.

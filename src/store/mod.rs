@@ -2,6 +2,7 @@
 //!
 //! `Spool` (growing) → `Sealed` (length and digest fit, durable) → committed under its digest →
 //! `StoredBlob`. Each step consumes the one before, so nothing unchecked is ever published.
+#![cfg_attr(not(test), warn(clippy::indexing_slicing))]
 
 mod disk;
 mod on_disk;

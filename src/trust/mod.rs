@@ -2,6 +2,7 @@
 //!
 //! Pure: bytes and a time in, a verdict with evidence out. No I/O, no async, no clock of its own.
 //! The only place that mints proofs.
+#![cfg_attr(not(test), warn(clippy::indexing_slicing))]
 
 pub mod artefact;
 mod gate;

@@ -8,6 +8,7 @@
 //! be asked of one. `call` runs a question with login (`auth`, `challenge`, `credentials`), redirects
 //! (`redirect`, `guard`, `address`) and retries (`retry`); `transport` is the only file that knows the
 //! HTTP client.
+#![cfg_attr(not(test), warn(clippy::indexing_slicing))]
 
 mod address;
 mod auth;

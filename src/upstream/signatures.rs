@@ -234,7 +234,7 @@ impl Search<'_> {
             .filter(|(_, layer)| layer.media_type == SIMPLE_SIGNING)
             .map(|(number, layer)| (format!("{place}, layer {number}"), layer))
             .collect();
-        let kept = &layers[..layers.len().min(self.limits.layers)];
+        let kept = layers.get(..self.limits.layers).unwrap_or(&layers);
         let mut collected = Collected::look(place.clone(), LookOutcome::Found(kept.len()));
         if kept.len() < layers.len() {
             let limit = format!("only the first {} of {} signatures are looked at", kept.len(), layers.len());

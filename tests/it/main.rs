@@ -1,4 +1,5 @@
 //! Integration tests: one binary, so that they link once.
+#![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "tests play the other side, too")]
 
 #[path = "../support/mod.rs"]
 mod support;

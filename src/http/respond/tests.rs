@@ -33,7 +33,7 @@ async fn error(error: PullError) -> String {
 
 #[tokio::test]
 async fn a_refusal_is_403_and_says_why_in_three_places() {
-    let refused = PullError::Refused(refusal("ghcr.io/acme/app", "1.0"));
+    let refused = PullError::Refused(Box::new(refusal("ghcr.io/acme/app", "1.0")));
     assert_snapshot!(error(refused.clone()).await, @r#"
     403 assay: NO_SIGNATURE: ghcr.io/acme/app:1.0 (rule acme)
     assay-denial-reason: NO_SIGNATURE

@@ -1,4 +1,5 @@
 //! What a stranger sees: whole calls against a registry on loopback that can lie, stall and stop.
+#![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "tests play the other side, too")]
 
 mod content;
 mod fake;
