@@ -4,6 +4,7 @@
 //! The only place that mints proofs.
 
 pub mod artefact;
+mod bundle;
 mod gate;
 mod key;
 mod policy;
