@@ -14,7 +14,7 @@ use crate::oci::{Digest, Repository, strict_json};
 
 use super::bundle::read_bundle;
 use super::key::KeySigner;
-use super::policy::{Demand, DockerReference};
+use super::policy::Demand;
 use super::verdict::{CandidateReport, Check, Reason, SignerSeen};
 
 /// Largest payload of a classic signature; cosign's have some 250 bytes.
@@ -339,15 +339,7 @@ fn signed_by(message: &[u8], signature: &[u8], subject: &Subject<'_>, checks: &m
 
 /// The publisher's repository, where the rule wants it to be this one.
 fn reference(signed: Option<&str>, subject: &Subject<'_>, checks: &mut Checks) -> Option<()> {
-    let asked = subject.repository.to_string();
-    let expected = match &subject.demand.docker_reference {
-        DockerReference::Ignore => return Some(()),
-        DockerReference::Repository => asked,
-        DockerReference::Remap { ours, signed } => match asked.strip_prefix(ours.as_str()) {
-            Some(rest) => format!("{signed}{rest}"),
-            None => asked,
-        },
-    };
+    let Some(expected) = subject.demand.docker_reference.expected(subject.repository) else { return Some(()) };
     let Some(text) = signed else {
         return checks.fail(
             "docker-reference",
