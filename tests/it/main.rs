@@ -3,5 +3,6 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod fixtures;
 mod gate;
 mod support_selftest;
