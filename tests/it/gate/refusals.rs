@@ -241,6 +241,18 @@ const SIGNATURES: &[Row] = &[
         Reason::MalformedSignature,
     ),
     bundle(
+        7,
+        "a key that nobody reads stands twice",
+        |b| b.text = |text| edited(text.as_bytes(), "{", r#"{"x":1,"x":2,"#),
+        Reason::MalformedSignature,
+    ),
+    bundle(
+        7,
+        "a media type in another spelling beside the honest one",
+        |b| b.text = |text| edited(text.as_bytes(), "{", r#"{"MediaType":"x","#),
+        Reason::MalformedSignature,
+    ),
+    bundle(
         15,
         "a bundle version that nobody knows",
         |b| b.json = |json| json["mediaType"] = json!(BUNDLE_TYPE.replace("0.3", "9.0")),
