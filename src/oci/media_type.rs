@@ -62,8 +62,10 @@ impl ManifestType {
     }
 }
 
-/// Whether content of this type is a container file-system layer, whatever its compression.
+/// Whether content of this type is a container file-system layer, whatever its compression. Media
+/// types have no case (RFC 6838).
 pub fn is_image_layer(media_type: &str) -> bool {
+    let media_type = media_type.to_ascii_lowercase();
     media_type.starts_with("application/vnd.oci.image.layer.")
         || media_type.starts_with("application/vnd.docker.image.rootfs.")
         || media_type.starts_with("application/vnd.docker.container.image.rootfs.")

@@ -135,7 +135,7 @@ impl<'de> Visitor<'de> for Strict {
 
 /// Unicode simple folding, near enough: it joins at least what Go's decoder joins (`ſ` and `s`,
 /// the Kelvin sign and `k`).
-fn folded(key: &str) -> String {
+pub(crate) fn folded(key: &str) -> String {
     key.to_uppercase().to_lowercase()
 }
 

@@ -1,11 +1,13 @@
 //! What may pass as a signature artefact, so that a client's own `cosign verify` works through us.
 //!
 //! Artefacts are not signed themselves, so this is the one way around the signature check. It is
-//! kept narrow: the manifest must have an artefact's form, and each payload must be text. A
-//! file-system layer is never text, whatever its descriptor calls it.
+//! kept narrow: the manifest must have an artefact's form, and each payload must be text that no
+//! container engine can unpack or run, whatever its descriptor calls it.
+
+use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use crate::oci::media_type::{BUNDLE_PREFIX, SIMPLE_SIGNING, is_image_layer};
-use crate::oci::{Image, Index, Manifest, ManifestBody};
+use crate::oci::{Image, Index, Manifest, ManifestBody, strict_json};
 
 use super::proof::Mismatch;
 
@@ -85,19 +87,29 @@ fn check_image(image: &Image) -> Result<(), NotAnArtefact> {
     Ok(())
 }
 
-/// Whether bytes are a document: UTF-8 without control characters that starts like JSON, XML, SPDX or PEM.
+/// Whether bytes are a document: UTF-8 without control characters that starts like JSON, XML, SPDX or PEM,
+/// and neither a tar archive nor an image's config.
 ///
-/// Tar archives, compressed or not, and executables all have bytes that this excludes.
+/// Compressed archives and executables all have bytes that this excludes. A tar archive can do without
+/// them, so it is looked for by itself.
 pub(super) fn check_payload(bytes: &[u8]) -> Result<(), NotAnArtefact> {
     let wrong = |why: &str| Err(NotAnArtefact::Payload(why.to_owned()));
     let Ok(text) = std::str::from_utf8(bytes) else { return wrong("it is not UTF-8 text") };
     if text.bytes().any(|b| b.is_ascii_control() && !matches!(b, b'\t' | b'\n' | b'\r')) {
         return wrong("it has control characters");
     }
+    if is_tar(bytes) {
+        return wrong("it is a tar archive made of text");
+    }
     let start = text.trim_start();
     if start.starts_with(['{', '[']) {
-        let json = serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok();
-        return if json { Ok(()) } else { wrong("it starts like JSON and is not") };
+        return match serde_json::from_str::<Outline>(text) {
+            Err(_) => wrong("it starts like JSON and is not"),
+            Ok(Outline { has_rootfs: true, has_config: true, .. }) => {
+                wrong("it is the config of an image that can be run")
+            }
+            Ok(_) => Ok(()),
+        };
     }
     let known = ["<", "SPDXVersion:", "-----BEGIN "];
     if known.iter().any(|prefix| start.starts_with(prefix)) {
@@ -105,4 +117,81 @@ pub(super) fn check_payload(bytes: &[u8]) -> Result<(), NotAnArtefact> {
     } else {
         wrong("it is not JSON, XML, SPDX or PEM")
     }
+}
+
+/// Whether bytes begin with the header of a tar archive, of any kind: the checksum decides, as it does
+/// for whoever unpacks it.
+fn is_tar(bytes: &[u8]) -> bool {
+    const SUM: std::ops::Range<usize> = 148..156;
+    let Some(header) = bytes.get(..512) else { return false };
+    let Ok(written) = std::str::from_utf8(&header[SUM]) else { return false };
+    let blanks = SUM.len() as u64 * u64::from(b' ');
+    let others = header.iter().enumerate().filter(|(at, _)| !SUM.contains(at));
+    let sum = others.map(|(_, byte)| u64::from(*byte)).sum::<u64>() + blanks;
+    u64::from_str_radix(written.trim_matches([' ', '\0']), 8) == Ok(sum)
+}
+
+/// What an object of a JSON document has of an image's config. In cosign's own artefacts `config` is
+/// there and empty; no engine runs an image without `rootfs`.
+#[derive(Default)]
+struct Outline {
+    is_filled: bool,
+    has_rootfs: bool,
+    has_config: bool,
+}
+
+impl<'de> Deserialize<'de> for Outline {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(OutlineVisitor)
+    }
+}
+
+struct OutlineVisitor;
+
+impl<'de> Visitor<'de> for OutlineVisitor {
+    type Value = Outline;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("JSON")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Outline, A::Error> {
+        let mut outline = Outline::default();
+        // Engines fold the case of keys, and of two equal ones they take the last: any counts.
+        while let Some(key) = map.next_key::<String>()? {
+            outline.is_filled = true;
+            match strict_json::folded(&key).as_str() {
+                "rootfs" => outline.has_rootfs |= map.next_value::<Option<IgnoredAny>>()?.is_some(),
+                "config" => outline.has_config |= map.next_value::<Option<Outline>>()?.is_some_and(|o| o.is_filled),
+                _ => drop(map.next_value::<IgnoredAny>()?),
+            }
+        }
+        Ok(outline)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Outline, A::Error> {
+        while list.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(Outline::FILLED)
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<Outline, E> {
+        Ok(Outline::FILLED)
+    }
+    fn visit_i64<E>(self, _: i64) -> Result<Outline, E> {
+        Ok(Outline::FILLED)
+    }
+    fn visit_u64<E>(self, _: u64) -> Result<Outline, E> {
+        Ok(Outline::FILLED)
+    }
+    fn visit_f64<E>(self, _: f64) -> Result<Outline, E> {
+        Ok(Outline::FILLED)
+    }
+    fn visit_str<E>(self, _: &str) -> Result<Outline, E> {
+        Ok(Outline::FILLED)
+    }
+}
+
+impl Outline {
+    /// Of something that is no object.
+    const FILLED: Self = Self { is_filled: true, has_rootfs: false, has_config: false };
 }

@@ -5,13 +5,10 @@
 use std::fmt;
 
 use jiff::Timestamp;
-use sigstore_crypto::{KeyAlgorithm, SigningScheme, verify_signature};
+use sigstore_crypto::{KeyAlgorithm, SigningScheme, VerificationKey, validate_raw_public_key, verify_signature};
 use sigstore_types::{DerPublicKey, SignatureBytes};
 
 use crate::oci::Digest;
-
-/// An RSA-2048 public key takes 294 bytes in DER (with the usual exponent), RSA-1024 takes 162.
-const RSA_2048_DER_MIN: usize = 280;
 
 /// A public key: ECDSA P-256 or P-384, Ed25519, or RSA of at least 2048 bits.
 #[derive(Clone)]
@@ -63,11 +60,10 @@ impl PublicKey {
         if !known.contains(&algorithm) {
             return Err(KeyError::Unsupported(format!("{algorithm:?}")));
         }
-        if algorithm == KeyAlgorithm::Rsa && der.as_bytes().len() < RSA_2048_DER_MIN {
-            return Err(KeyError::Unsupported("RSA with fewer than 2048 bits".to_owned()));
-        }
-        // Ask for what else may be wrong now instead of at the first image.
-        sigstore_crypto::VerificationKey::from_spki(&der).map_err(|e| KeyError::Unsupported(e.to_string()))?;
+        // What would fail at every signature, a short RSA modulus among it, fails now and once.
+        VerificationKey::from_spki(&der)
+            .and_then(|key| validate_raw_public_key(key.scheme(), key.as_bytes()))
+            .map_err(|e| KeyError::Unsupported(e.to_string()))?;
         let fingerprint = Digest::of(der.as_bytes());
         Ok(Self { der, algorithm, fingerprint })
     }

@@ -5,6 +5,7 @@
 #![cfg_attr(not(test), warn(clippy::indexing_slicing))]
 
 pub mod artefact;
+mod bundle;
 mod gate;
 mod key;
 mod policy;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use globset::{GlobBuilder, GlobMatcher};
 
-use crate::oci::{Digest, Repository};
+use crate::oci::{Digest, Registry, Repository};
 
 use super::key::KeySigner;
 
@@ -80,6 +80,7 @@ pub enum DockerReference {
     /// It must name the repository that is asked. Bundles carry no reference and so cannot satisfy it.
     Repository,
     /// As `Repository`, after the prefix `ours` of the asked repository was replaced by `signed`.
+    /// Prefixes end at a `/`: `ghcr.io/acme` is none of `ghcr.io/acme-evil/app`.
     Remap {
         /// Prefix of the repository as it is asked here.
         ours: String,
@@ -210,6 +211,33 @@ impl Fingerprint {
     }
 }
 
+impl DockerReference {
+    /// The repository that a signature on an image of `asked` must name; `None` when any will do.
+    pub fn expected(&self, asked: &Repository) -> Option<String> {
+        let asked = asked.to_string();
+        match self {
+            Self::Ignore => None,
+            Self::Repository => Some(asked),
+            Self::Remap { ours, signed } => {
+                let rest = asked
+                    .strip_prefix(&canonical_prefix(ours))
+                    .filter(|rest| matches!(rest.get(..1), None | Some("/")));
+                let Some(rest) = rest else { return Some(asked) };
+                let mapped = canonical_prefix(signed) + rest;
+                Some(mapped.parse::<Repository>().map_or(mapped, |repository| repository.to_string()))
+            }
+        }
+    }
+}
+
+/// The beginning of repository names, up to a whole component, written as we write names: `index.docker.io/acme/`
+/// means `docker.io/acme`.
+fn canonical_prefix(text: &str) -> String {
+    let text = text.trim_end_matches('/');
+    let (host, path) = text.split_at(text.find('/').unwrap_or(text.len()));
+    host.parse::<Registry>().map_or_else(|_| text.to_owned(), |registry| format!("{registry}{path}"))
+}
+
 impl Pattern {
     /// Reads a pattern such as `ghcr.io/acme/**`.
     pub fn parse(text: &str) -> Result<Self, PatternError> {
@@ -218,7 +246,7 @@ impl Pattern {
             return Err(PatternError::Tag);
         }
         let wild = host.contains(['*', '?', '[', '{']);
-        if !wild && !crate::oci::is_host(host) && host.parse::<crate::oci::Registry>().is_err() {
+        if !wild && !crate::oci::is_host(host) && host.parse::<Registry>().is_err() {
             return Err(PatternError::NoRegistry(text.to_owned()));
         }
         let matcher = GlobBuilder::new(text)

@@ -8,12 +8,13 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use sigstore_types::bundle::VerificationMaterialContent;
-use sigstore_types::{Bundle, DsseEnvelope, SignatureContent};
+use sigstore_types::{DsseEnvelope, SignatureContent};
 
 use crate::oci::{Digest, Repository, strict_json};
 
+use super::bundle::read_bundle;
 use super::key::KeySigner;
-use super::policy::{Demand, DockerReference};
+use super::policy::Demand;
 use super::verdict::{CandidateReport, Check, Reason, SignerSeen};
 
 /// Largest payload of a classic signature; cosign's have some 250 bytes.
@@ -214,8 +215,9 @@ fn bundle(bytes: &[u8], subject: &Subject<'_>, checks: &mut Checks) -> Option<Ve
     if bytes.len() > BUNDLE_MAX {
         return checks.fail("bundle size", Reason::OverLimit, format!("{} bytes, more than {BUNDLE_MAX}", bytes.len()));
     }
-    let Some(bundle) = std::str::from_utf8(bytes).ok().and_then(|text| Bundle::from_json(text).ok()) else {
-        return checks.fail("bundle", Malformed, "not a Sigstore bundle that can be read");
+    let bundle = match read_bundle(bytes) {
+        Ok(bundle) => bundle,
+        Err(why) => return checks.fail("bundle", Malformed, why),
     };
     checks.pass("bundle", bundle.media_type().as_str());
     let material = &bundle.verification_material;
@@ -337,15 +339,7 @@ fn signed_by(message: &[u8], signature: &[u8], subject: &Subject<'_>, checks: &m
 
 /// The publisher's repository, where the rule wants it to be this one.
 fn reference(signed: Option<&str>, subject: &Subject<'_>, checks: &mut Checks) -> Option<()> {
-    let asked = subject.repository.to_string();
-    let expected = match &subject.demand.docker_reference {
-        DockerReference::Ignore => return Some(()),
-        DockerReference::Repository => asked,
-        DockerReference::Remap { ours, signed } => match asked.strip_prefix(ours.as_str()) {
-            Some(rest) => format!("{signed}{rest}"),
-            None => asked,
-        },
-    };
+    let Some(expected) = subject.demand.docker_reference.expected(subject.repository) else { return Some(()) };
     let Some(text) = signed else {
         return checks.fail(
             "docker-reference",

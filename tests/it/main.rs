@@ -5,6 +5,8 @@
 mod support;
 
 mod crowd;
+mod fixtures;
+mod gate;
 mod lies;
 mod pull;
 mod refuse;

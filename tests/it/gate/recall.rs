@@ -1,0 +1,211 @@
+//! Verdicts from the ledger: whoever can write to it can make us forget, not believe.
+
+use assay::trust::{
+    Decision, DockerReference, Enforcement, Judgement, Material, Recorded, Require, Rule, SignerSeen, Verified, recall,
+};
+
+use super::world::{
+    ALLOWED, Bundle, Classic, LAYOUTS, Layout, Mode, Scene, WORLD, assert_none, at, key, outcome, parse, repository,
+};
+
+fn judged(scene: &Scene) -> Recorded {
+    let verdict = match scene.judge() {
+        Judgement::Allow(verified) => verified.verdict().clone(),
+        Judgement::Refuse(verdict) | Judgement::Unknown(verdict) => verdict,
+    };
+    // As the ledger keeps it.
+    let text = serde_json::to_string(&Recorded::of(&verdict, &scene.search)).unwrap();
+    serde_json::from_str(&text).unwrap()
+}
+
+fn recalled(scene: &Scene, recorded: Recorded) -> Option<Verified<assay::oci::Manifest>> {
+    recall(scene.manifest.clone(), &scene.repository, &scene.rule(), recorded, scene.now)
+}
+
+#[test]
+fn an_honest_record_is_taken_up() {
+    for layout in LAYOUTS {
+        for mode in [Mode::Enforce, Mode::Audit] {
+            let mut scene = Scene { mode, ..Scene::honest(layout) };
+            let recorded = judged(&scene);
+            assert_eq!(recorded.proofs.len(), 1);
+            scene.now = at("2027-01-01T00:00:00Z");
+            let verified = recalled(&scene, recorded).expect("nothing changed");
+            assert_eq!(verified.get().digest(), WORLD.subject());
+            assert_eq!(verified.repository(), &scene.repository);
+            assert_eq!(outcome(&Judgement::Allow(verified)), ALLOWED);
+        }
+    }
+}
+
+#[test]
+fn only_what_verified_is_kept() {
+    let stranger = || Classic { signer: &WORLD.stranger, ..Classic::honest() }.candidate();
+    let mut candidates = vec![stranger(), Bundle::honest().candidate(), stranger(), Classic::honest().candidate()];
+    candidates.insert(0, super::world::candidate("junk", Material::Bundle("junk".into())));
+    let recorded = judged(&Scene::with(candidates));
+    let places: Vec<_> = recorded.proofs.iter().map(|proof| proof.place.as_str()).collect();
+    assert_eq!(places, ["referrers", "tag .sig"]);
+    assert!(judged(&Scene::with([stranger()])).proofs.is_empty());
+}
+
+/// What somebody did to the record, or what changed since. Nothing of it may be believed.
+type Change = fn(&mut Scene, &mut Recorded);
+
+const CHANGES: &[(&str, Change)] = &[
+    ("asked in another repository", |scene, _| scene.repository = repository("registry.test/acme/other")),
+    ("recorded for another repository", |_, r| r.verdict.repository = repository("registry.test/acme/other")),
+    ("asked for another digest", |scene, _| scene.manifest = parse(&WORLD.other_image.index.bytes)),
+    ("asked for a child", |scene, _| scene.manifest = WORLD.child()),
+    ("recorded for another digest", |_, r| r.verdict.digest = WORLD.child().digest()),
+    ("another image, and the record says that it is this", |scene, r| {
+        scene.manifest = parse(&WORLD.other_image.index.bytes);
+        r.verdict.digest = scene.manifest.digest();
+    }),
+    ("another repository, and the record says that it is this", |scene, r| {
+        scene.reference = DockerReference::Repository;
+        scene.repository = repository("registry.test/acme/other");
+        r.verdict.repository = scene.repository.clone();
+        r.verdict.fingerprint = scene.rule().fingerprint();
+    }),
+    ("the rule's key was replaced", |scene, _| scene.signers = vec![key("release", &WORLD.second)]),
+    ("the rule's key was replaced, and the record says that it was always this", |scene, r| {
+        scene.signers = vec![key("release", &WORLD.second)];
+        r.verdict.fingerprint = scene.rule().fingerprint();
+        let now = SignerSeen { name: "release".to_owned(), key: scene.signers[0].key.fingerprint() };
+        r.verdict.decision = Decision::Verified { signers: vec![now] };
+    }),
+    ("a key was added to the rule", |scene, _| scene.signers.push(key("second", &WORLD.second))),
+    ("the rule asks for all", |scene, _| scene.require = Require::All),
+    ("the rule asks for a reference", |scene, _| scene.reference = DockerReference::Repository),
+    ("the rule has a period", |scene, _| scene.signers[0].not_before = Some(at("2020-01-01T00:00:00Z"))),
+    ("the rule went from enforce to audit", |scene, _| scene.mode = Mode::Audit),
+    ("the rule was turned off", |scene, _| scene.mode = Mode::Off),
+    ("the rule was turned off, and the record says it always was", |scene, r| {
+        scene.mode = Mode::Off;
+        r.verdict.fingerprint = scene.rule().fingerprint();
+    }),
+    ("nobody is left in the rule", |scene, r| {
+        scene.signers.clear();
+        r.verdict.fingerprint = scene.rule().fingerprint();
+    }),
+    ("the proofs are gone", |_, r| r.proofs.clear()),
+    ("the proofs are a stranger's", |_, r| {
+        r.proofs = vec![Classic { signer: &WORLD.stranger, ..Classic::honest() }.candidate()];
+    }),
+    ("the proofs are about another image", |_, r| {
+        let (from, to) = (WORLD.subject().to_string(), WORLD.other_image.index.digest.to_string());
+        let honest = Classic::honest();
+        r.proofs = vec![Classic { payload: super::world::edited(&honest.payload, &from, &to), ..honest }.candidate()];
+    }),
+    ("one bit of the proof changed", |_, r| {
+        for proof in &mut r.proofs {
+            let (Material::Classic { payload: bytes, .. } | Material::Bundle(bytes)) = &mut proof.material;
+            let mut changed = bytes.to_vec();
+            let at = changed.len() / 2;
+            changed[at] ^= 1;
+            *bytes = changed.into();
+        }
+    }),
+    ("the record says refused", |_, r| {
+        let reason = assay::trust::Reason::NoSignature;
+        r.verdict.decision = Decision::Refused { reason, detail: String::new() };
+    }),
+    ("the record says unknown", |_, r| r.verdict.decision = Decision::Unknown { detail: String::new() }),
+    ("the record says unchecked", |_, r| r.verdict.decision = Decision::Unchecked),
+    ("the record says artefact", |_, r| r.verdict.decision = Decision::Artefact),
+];
+
+#[test]
+fn nothing_else_is_taken_up() {
+    let mut wrong = Vec::new();
+    for layout in LAYOUTS {
+        for (name, change) in CHANGES {
+            let mut scene = Scene::honest(layout);
+            let mut recorded = judged(&scene);
+            assert!(recalled(&scene, recorded.clone()).is_some(), "the honest sibling");
+            change(&mut scene, &mut recorded);
+            if recalled(&scene, recorded).is_some() {
+                wrong.push(format!("{layout:?}: {name}"));
+            }
+        }
+    }
+    assert_none(&wrong);
+}
+
+/// A forged "verified" for what was never signed.
+#[test]
+fn a_stored_mark_proves_nothing() {
+    for (candidates, mode) in
+        [(vec![], Mode::Enforce), (vec![], Mode::Audit), (vec![Classic::honest().candidate()], Mode::Off)]
+    {
+        let scene = Scene { mode, ..Scene::with(candidates) };
+        let mut recorded = judged(&scene);
+        let signer = SignerSeen { name: "release".to_owned(), key: key("x", &WORLD.release).key.fingerprint() };
+        recorded.verdict.decision = Decision::Verified { signers: vec![signer] };
+        recorded.proofs = scene.search.candidates.clone();
+        assert!(recalled(&scene, recorded).is_none(), "{mode:?}");
+    }
+}
+
+#[test]
+fn a_record_ends_with_its_key() {
+    for layout in LAYOUTS {
+        let mut scene = Scene::honest(layout);
+        scene.signers[0].not_after = Some(at("2026-12-31T00:00:00Z"));
+        let recorded = judged(&scene);
+        scene.now = at("2026-12-31T00:00:00Z");
+        assert!(recalled(&scene, recorded.clone()).is_some());
+        scene.now = at("2027-01-01T00:00:00Z");
+        assert!(recalled(&scene, recorded).is_none(), "row 12");
+    }
+}
+
+#[test]
+fn what_is_shown_is_what_was_found_now() {
+    let mut scene = Scene::honest(Layout::Bundle);
+    let mut recorded = judged(&scene);
+    let somebody = SignerSeen { name: "the president".to_owned(), key: WORLD.subject() };
+    recorded.verdict.decision = Decision::Verified { signers: vec![somebody] };
+    recorded.verdict.rule = "another".to_owned();
+    scene.now = at("2026-07-01T00:00:00Z");
+    let verified = recalled(&scene, recorded).unwrap();
+    assert_eq!(verified.verdict().signer_names(), "release");
+    assert_eq!((verified.verdict().rule.as_str(), verified.verdict().judged_at), ("acme", scene.now));
+}
+
+#[test]
+fn a_rules_fingerprint_is_what_it_demands() {
+    let changes: [fn(&mut Scene); 8] = [
+        |s| s.signers = vec![key("release", &WORLD.second)],
+        |s| s.signers.push(key("second", &WORLD.second)),
+        |s| s.signers.clear(),
+        |s| s.require = Require::All,
+        |s| s.reference = DockerReference::Repository,
+        |s| s.signers[0].not_before = Some(at("2020-01-01T00:00:00Z")),
+        |s| s.signers[0].not_after = Some(at("2020-01-01T00:00:00Z")),
+        |s| s.mode = Mode::Audit,
+    ];
+    let honest = || Scene::honest(Layout::Classic);
+    let mut seen = vec![honest().rule().fingerprint()];
+    for change in changes {
+        let mut scene = honest();
+        change(&mut scene);
+        let fingerprint = scene.rule().fingerprint();
+        assert!(!seen.contains(&fingerprint), "change {}", seen.len());
+        seen.push(fingerprint);
+    }
+    let remap = |ours: &str, signed: &str| {
+        let reference = DockerReference::Remap { ours: ours.to_owned(), signed: signed.to_owned() };
+        Scene { reference, ..honest() }.rule().fingerprint()
+    };
+    assert_ne!(remap("a", "b"), remap("b", "a"));
+    assert_ne!(remap("a", "b"), remap("a", "c"));
+
+    let mut renamed = honest();
+    renamed.signers[0].name = "somebody".to_owned();
+    let rule = renamed.rule();
+    let Enforcement::Enforce(_) = rule.enforcement() else { panic!("enforced") };
+    let renamed = Rule::new("other".to_owned(), vec![], rule.enforcement().clone());
+    assert_eq!(renamed.fingerprint(), seen[0], "names are not part of it");
+}
