@@ -19,6 +19,7 @@ use crate::upstream::{SignatureLimits, Upstream, UpstreamError};
 use super::error::{PullError, Refusal};
 use super::flight::Flights;
 use super::from_upstream::{search, upstream_error, with_causes};
+use super::inspect::Inspector;
 
 /// How deep indexes may name indexes. Real ones are flat; the specification allows nesting.
 const DEPTH_MAX: usize = 4;
@@ -71,7 +72,9 @@ struct Parts {
     metrics: Arc<Metrics>,
     admitted: moka::sync::Cache<(Repository, Digest), Admission>,
     audited: moka::sync::Cache<(Repository, Digest), Admission>,
-    flights: Flights<(Repository, Digest), Result<Admission, PullError>>,
+    inspector: Inspector,
+    /// By what is asked, and whether an artefact is an answer.
+    flights: Flights<(Repository, Digest, bool), Result<Admission, PullError>>,
 }
 
 impl Admission {
@@ -108,6 +111,7 @@ impl Gatekeeper {
             })
         };
         Self(Arc::new(Parts {
+            inspector: Inspector::new(Arc::clone(&store)),
             store,
             ledger,
             clock,
@@ -125,10 +129,10 @@ impl Gatekeeper {
         question: Question,
         given: Option<Manifest>,
     ) -> Result<(Admission, CacheOutcome), PullError> {
-        if let Some(admission) = self.0.in_memory(&question) {
+        if let Some(admission) = self.0.in_memory(&question).filter(|admission| question.accepts(admission)) {
             return Ok((admission, CacheOutcome::Memory));
         }
-        let key = (question.repository.clone(), question.digest);
+        let key = (question.repository.clone(), question.digest, question.may_be_artefact());
         let parts = Arc::clone(&self.0);
         let had_bytes = parts.stored(question.digest).await.is_some();
         let work = || async move { parts.admit(&question, given).await };
@@ -181,8 +185,8 @@ impl Parts {
         // A parent that could not be looked at is not yet a reason to refuse: the manifest may be
         // signed itself. If it is not, the failure is the answer.
         let parents = match self.known(question, given.clone(), 0).await {
-            Ok(Some(admission)) => return Ok(admission),
-            Ok(None) => Ok(()),
+            Ok(Some(admission)) if question.accepts(&admission) => return Ok(admission),
+            Ok(_) => Ok(()),
             Err(error) => Err(error),
         };
         match self.judge(question, given).await {
@@ -231,7 +235,7 @@ impl Parts {
                 trust::recall(manifest, &question.repository, &question.rule, *recorded, now).map(Admission::Image)
             }
             Known::Artefact(_) => {
-                trust::pass_artefact(manifest, &question.repository, &question.rule, now).ok().map(Admission::Artefact)
+                self.inspector.as_artefact(question, &manifest, self.clock.now()).await?.ok().map(Admission::Artefact)
             }
         })
     }
@@ -290,17 +294,18 @@ impl Parts {
     async fn judge(&self, question: &Question, given: Option<Manifest>) -> Result<Admission, PullError> {
         let Question { repository, rule, upstream, digest, .. } = question;
         let manifest = self.bytes(question, given).await?;
-        let now = self.clock.now();
-        let not_an_artefact = match rule.demand() {
+        let artefact = match rule.demand() {
             None => None,
-            Some(_) => match trust::pass_artefact(manifest.clone(), repository, rule, now) {
-                Ok(artefact) => {
-                    let recorded = Recorded::of(artefact.verdict(), &Search::default());
-                    self.record(artefact.manifest(), recorded).await;
-                    return Ok(self.memorise(question, Admission::Artefact(artefact)));
-                }
-                Err(why) => Some(why),
-            },
+            Some(_) => Some(self.inspector.as_artefact(question, &manifest, self.clock.now()).await?),
+        };
+        let not_an_artefact = match artefact {
+            Some(Ok(artefact)) => {
+                let recorded = Recorded::of(artefact.verdict(), &Search::default());
+                self.record(artefact.manifest(), recorded).await;
+                return Ok(self.memorise(question, Admission::Artefact(artefact)));
+            }
+            Some(Err(why)) => Some(why),
+            None => None,
         };
         let started = Instant::now();
         let found = match rule.demand() {
@@ -320,8 +325,7 @@ impl Parts {
                 if let Err(error) = self.ledger.record(Recorded::of(&verdict, &found), Edges::default()).await {
                     self.unwritable(&error);
                 }
-                let asked_for_artefact = matches!(&question.asked, Reference::Tag(tag) if tag.as_artefact().is_some());
-                match not_an_artefact.filter(|_| asked_for_artefact) {
+                match not_an_artefact.filter(|_| question.asks_for_artefact()) {
                     Some(why) => Err(self.refused(question, Reason::NotAnArtefact, why.to_string())),
                     None => Err(PullError::Refused(Box::new(refusal(question, verdict)))),
                 }
@@ -394,6 +398,22 @@ impl Parts {
 }
 
 impl Question {
+    /// Whether the tag is one under which signature artefacts are kept.
+    fn asks_for_artefact(&self) -> bool {
+        matches!(&self.asked, Reference::Tag(tag) if tag.as_artefact().is_some())
+    }
+
+    /// Whether an artefact is an answer. Under an ordinary tag an image is meant, and nothing that is
+    /// not signed may stand in for it.
+    pub(super) fn may_be_artefact(&self) -> bool {
+        matches!(self.asked, Reference::Digest(_)) || self.asks_for_artefact()
+    }
+
+    /// Whether an admission answers the question.
+    fn accepts(&self, admission: &Admission) -> bool {
+        matches!(admission, Admission::Image(_)) || self.may_be_artefact()
+    }
+
     /// The image as a person would write it.
     pub(super) fn image(&self) -> String {
         let separator = match &self.asked {

@@ -78,8 +78,11 @@ impl Fills {
         self.tasks.spawn("fill", async move {
             // The semaphore is never closed, so this waits for a place and for nothing else.
             let place = Arc::clone(&fills.places).acquire_owned().await;
+            let finish_line = spool.finish_line();
             fills.run(upstream, repository, spool).await;
+            // Off the list before those who wait for it hear: they may want a fetch of their own.
             drop((landing, place));
+            drop(finish_line);
         });
         Ok((incoming, CacheOutcome::Fill))
     }

@@ -9,6 +9,7 @@ mod error;
 mod fill;
 mod flight;
 mod from_upstream;
+mod inspect;
 mod membership;
 mod puller;
 mod resolve;

@@ -185,13 +185,14 @@ impl Puller {
         if let Some(servable) = self.stored(admitted, range).await {
             return Ok(Answer { servable, cache: CacheOutcome::Hit });
         }
-        let (mut incoming, cache) = self.fills.join(Arc::clone(&question.upstream), &question.repository, claim)?;
-        if cache == CacheOutcome::Join && matches!(incoming.progress(), Progress::Sealed(_)) {
+        let (mut incoming, mut cache) = self.join(question, claim)?;
+        while cache == CacheOutcome::Join && matches!(incoming.progress(), Progress::Sealed(_)) {
             // It is being published this moment. From the store it is hashed again before it leaves.
             incoming.settled().await;
             if let Some(servable) = self.stored(admitted, range).await {
                 return Ok(Answer { servable, cache: CacheOutcome::Hit });
             }
+            (incoming, cache) = self.join(question, claim)?;
         }
         // What is small is checked before its first byte leaves; what is part of a whole must be; and
         // what was bad a moment ago gets a readable answer instead of a cut.
@@ -199,6 +200,10 @@ impl Puller {
         self.wait(incoming.clone(), wait_for_seal).await?;
         let servable = Servable::arriving(admitted, incoming, range).ok_or_else(mixed_up)?;
         Ok(Answer { servable, cache })
+    }
+
+    fn join(&self, question: &Question, claim: Claim) -> Result<(Incoming, CacheOutcome), PullError> {
+        self.fills.join(Arc::clone(&question.upstream), &question.repository, claim)
     }
 
     /// From the store. What cannot be read there, or changed there, is as good as absent.
@@ -247,7 +252,7 @@ impl Puller {
         if let Ok(Some(bytes)) = self.store.read(claim.digest, max).await {
             return Ok((bytes, CacheOutcome::Hit));
         }
-        let (incoming, cache) = self.fills.join(Arc::clone(&question.upstream), &question.repository, claim)?;
+        let (incoming, cache) = self.join(question, claim)?;
         self.wait(incoming.clone(), true).await?;
         let mut bytes = BytesMut::with_capacity(max);
         while bytes.len() < max {

@@ -10,7 +10,7 @@ mod spool;
 mod stored;
 
 pub use disk::{DiskStore, StoreError};
-pub use spool::{Incoming, Progress, Sealed, SealedAs, Spool, SpoolError, Unsealed};
+pub use spool::{FinishLine, Incoming, Progress, Sealed, SealedAs, Spool, SpoolError, Unsealed};
 pub use stored::{StoredBlob, StoredError, StoredReader};
 
 /// The last bytes of content stay here until the whole digest is known.

@@ -76,6 +76,12 @@ pub struct Spool {
     failure: Option<Arc<str>>,
 }
 
+/// While it is held, what becomes of a spool is not settled.
+#[derive(Debug)]
+pub struct FinishLine {
+    _held: watch::Sender<Progress>,
+}
+
 /// A spool that could not be sealed, with why.
 #[derive(Debug)]
 pub struct Unsealed {
@@ -91,8 +97,6 @@ pub struct Unsealed {
 pub struct Sealed {
     path: PathBuf,
     want: Claim,
-    /// Dropped with this: readers see by it that publishing is over ([`Incoming::settled`]).
-    _publishing: watch::Sender<Progress>,
     published: bool,
 }
 
@@ -119,6 +123,11 @@ impl Spool {
     /// A handle for readers.
     pub fn incoming(&self) -> Incoming {
         Incoming { want: self.want, file: Arc::clone(&self.file), progress: self.progress.subscribe() }
+    }
+
+    /// What whoever fills the spool drops last: readers that wait with [`Incoming::settled`] wait for that.
+    pub fn finish_line(&self) -> FinishLine {
+        FinishLine { _held: self.progress.clone() }
     }
 
     /// Appends and hashes. Not cancel safe: drop the spool with the call.
@@ -161,12 +170,7 @@ impl Spool {
             Err(error) => return Err(Box::new(Unsealed { error, spool: self })),
         };
         self.progress.send_replace(Progress::Sealed(sealed_as));
-        Ok(Sealed {
-            path: std::mem::take(&mut self.path),
-            want: self.want,
-            _publishing: self.progress.clone(),
-            published: false,
-        })
+        Ok(Sealed { path: std::mem::take(&mut self.path), want: self.want, published: false })
     }
 
     async fn check(&mut self) -> Result<Identity, SpoolError> {
@@ -281,7 +285,7 @@ impl Incoming {
         Identity::of(&self.file).is_ok_and(|now| now.same_content(&sealed.0))
     }
 
-    /// Waits until the content is in the store, or will not be. Cancel safe.
+    /// Waits until whoever fills the spool is done with all that follows. Cancel safe.
     pub async fn settled(&mut self) {
         while self.changed().await {}
     }

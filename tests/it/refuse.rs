@@ -237,18 +237,59 @@ async fn an_image_under_a_clever_tag_is_no_artefact() {
         &format!("sha256-{hex}.sig"),
         Document::json(OCI_MANIFEST, &disguised),
     );
-    assert_eq!(world.manifest("app", format!("sha256-{hex}.sig")).await.status, StatusCode::OK);
+    let got = world.manifest("app", format!("sha256-{hex}.sig")).await;
+    assert!(got.is_refusal("NOT_AN_ARTEFACT"), "{got:?}");
     for method in [Method::GET, Method::HEAD] {
-        let path = world.proxy.blob_path("app", layer.digest);
-        let got = send(world.proxy.address, Http::One, method, &path, &[]).await;
+        let got = send(world.proxy.address, Http::One, method, &world.proxy.blob_path("app", layer.digest), &[]).await;
         assert_eq!(got.status, StatusCode::FORBIDDEN, "{got:?}");
-        let part = send(world.proxy.address, Http::One, Method::GET, &path, &[("range", "bytes=0-10")]).await;
-        assert!(part.is_refusal("NOT_AN_ARTEFACT"), "{part:?}");
     }
     // The honest sibling.
     let honest = world.signer.classic("test.assay/app", subject);
     world.upstream.registry().push_artefact("app", &honest);
     assert_eq!(world.manifest("app", format!("sha256-{hex}.sig")).await.status, StatusCode::OK);
+    assert_eq!(
+        get(world.proxy.address, &world.proxy.blob_path("app", honest.blobs[0].digest)).await.status,
+        StatusCode::OK
+    );
+}
+
+#[tokio::test]
+async fn an_unsigned_arrangement_of_signed_layers_is_refused_whatever_it_calls_itself() {
+    let world = world().await;
+    let good = world.push_signed("app", "signed");
+    let platform = good.platform("amd64").unwrap();
+    // Verified and in the cache.
+    assert_eq!(world.manifest("app", "1.0").await.status, StatusCode::OK);
+    assert_eq!(world.manifest("app", platform.manifest.digest).await.status, StatusCode::OK);
+    let layer = &platform.layers[0];
+    assert_eq!(get(world.proxy.address, &world.proxy.blob_path("app", layer.digest)).await.status, StatusCode::OK);
+
+    let config = world.upstream.registry().put_blob("app", "{}");
+    for subject in [None, Some(good.index.descriptor())] {
+        let mut arranged = json!({
+            "schemaVersion": 2, "mediaType": OCI_MANIFEST,
+            "config": { "mediaType": "application/vnd.oci.image.config.v1+json", "digest": config, "size": 2 },
+            "layers": [{ "mediaType": "text/spdx", "digest": layer.digest, "size": layer.bytes.len() }],
+        });
+        if let Some(subject) = subject {
+            arranged["subject"] = json!(subject);
+        }
+        let arranged = Document::json(OCI_MANIFEST, &arranged);
+        let clever = format!("sha256-{}.sbom", good.index.digest.hex());
+        for tag in ["latest", &clever] {
+            world.upstream.registry().put_manifest("app", tag, arranged.clone());
+            let got = world.manifest("app", tag).await;
+            assert_eq!(got.status, StatusCode::FORBIDDEN, "{tag}: {got:?}");
+        }
+        assert_eq!(world.manifest("app", arranged.digest).await.status, StatusCode::FORBIDDEN);
+    }
+    // An honest artefact is served as one by digest and by its tag, and under no other tag.
+    let honest = world.signer.classic("test.assay/app", good.index.digest);
+    world.upstream.registry().push_artefact("app", &honest);
+    world.upstream.registry().put_manifest("app", "latest", honest.manifest.clone());
+    assert_eq!(world.manifest("app", honest.manifest.digest).await.status, StatusCode::OK);
+    assert!(world.manifest("app", "latest").await.is_refusal("NO_SIGNATURE"));
+    assert_eq!(world.manifest("app", format!("sha256-{}.sig", good.index.digest.hex())).await.status, StatusCode::OK);
     assert_eq!(
         get(world.proxy.address, &world.proxy.blob_path("app", honest.blobs[0].digest)).await.status,
         StatusCode::OK
