@@ -124,7 +124,7 @@ pub(super) fn check_payload(bytes: &[u8]) -> Result<(), NotAnArtefact> {
 fn is_tar(bytes: &[u8]) -> bool {
     const SUM: std::ops::Range<usize> = 148..156;
     let Some(header) = bytes.get(..512) else { return false };
-    let Ok(written) = std::str::from_utf8(&header[SUM]) else { return false };
+    let Some(written) = header.get(SUM).and_then(|sum| std::str::from_utf8(sum).ok()) else { return false };
     let blanks = SUM.len() as u64 * u64::from(b' ');
     let others = header.iter().enumerate().filter(|(at, _)| !SUM.contains(at));
     let sum = others.map(|(_, byte)| u64::from(*byte)).sum::<u64>() + blanks;

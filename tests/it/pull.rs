@@ -5,7 +5,7 @@ use assay::oci::Digest;
 use http::{Method, StatusCode};
 
 use crate::support::client::{Got, Http, get, head, send};
-use crate::support::{NastyUpstream, PathMatch, Proxy, REGISTRY, Setup, proxy};
+use crate::support::{NastyUpstream, PathMatch, Protocol, Proxy, REGISTRY, Setup, TestCa, proxy};
 
 pub fn image(greeting: &str) -> BuiltImage {
     ImageBuilder::new(greeting).layer_padding(300_000).build()
@@ -158,6 +158,25 @@ async fn all_ways_to_name_an_image_lead_to_it() {
         assert!(got.message().contains("not configured"), "{}", got.message());
     }
     assert!(upstream.requests().is_empty());
+}
+
+#[tokio::test]
+async fn an_upstream_with_a_private_ca_is_trusted_only_when_the_ca_is_named() {
+    let (ca, signer, image) = (TestCa::new(), Signer::generate().unwrap(), image("Hello"));
+    for protocol in [Protocol::Http1, Protocol::Http2] {
+        let upstream = NastyUpstream::start_tls(&ca, protocol).await;
+        upstream.registry().push_image("app", "1.0", &image);
+        upstream.registry().push_artefact("app", &signer.bundle(&image.index));
+        let stranger = Proxy::start(&upstream, &signer).await;
+        let got = get(stranger.address, &stranger.manifest_path("app", "1.0")).await;
+        assert_eq!(got.status, StatusCode::BAD_GATEWAY, "{}", got.message());
+        assert!(upstream.requests().is_empty(), "nothing is asked over a connection that is not trusted");
+        let mut setup = Setup::new(proxy::signed_by(&signer));
+        setup.ca = vec![ca.ca_pem().into()];
+        let proxy = setup.start(&upstream).await;
+        assert_eq!(get(proxy.address, &proxy.manifest_path("app", "1.0")).await.status, StatusCode::OK);
+        pull_platform(&proxy, "app", &image, "amd64").await;
+    }
 }
 
 #[tokio::test]
