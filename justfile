@@ -1,0 +1,44 @@
+# Every command that CI runs, and the few that people need. `just` alone lists them.
+
+set shell := ["bash", "-euo", "pipefail", "-c"]
+
+[private]
+default:
+    @just --list
+
+# Show what Assay does, with images of its own; Ctrl-C ends it
+demo *arguments:
+    cargo run --release --locked -- demo {{ arguments }}
+
+# Unit and integration tests
+test *arguments:
+    cargo test --locked {{ arguments }}
+
+# Formatting and clippy, warnings are errors
+lint:
+    cargo fmt --check
+    cargo clippy --locked --all-targets -- -D warnings
+
+# Real registries, cosign, docker, containerd, podman, skopeo; needs root, go, apt (see tests/e2e/run)
+e2e *arguments:
+    tests/e2e/run {{ arguments }}
+
+# A certificate authority and a server certificate for development, in certs/dev/
+certs *arguments:
+    certs/make-dev {{ arguments }}
+
+# Check a configuration
+check-config file="proxy.toml.example":
+    cargo run --release --locked -- check -c {{ quote(file) }}
+
+# Licences, bans and sources of the dependencies (cargo install --locked cargo-deny)
+deny:
+    cargo deny --all-features check --hide-inclusion-graph bans licenses sources
+
+# Known vulnerabilities; fetches the RustSec database
+advisories:
+    cargo deny --all-features check advisories
+
+# All that CI does, in its order
+ci:
+    .ci/run
