@@ -151,9 +151,13 @@ fn listener_options(server: &Server, metrics: &Arc<Metrics>) -> anyhow::Result<L
 
 async fn wait_for_signal() {
     let mut terminate = signal(SignalKind::terminate()).expect("signal handlers can be installed");
-    tokio::select! {
-        // Both only wait.
-        _ = terminate.recv() => {}
-        _ = tokio::signal::ctrl_c() => {}
+    let mut hang_up = signal(SignalKind::hangup()).expect("signal handlers can be installed");
+    loop {
+        tokio::select! {
+            // All only wait.
+            _ = terminate.recv() => return,
+            _ = tokio::signal::ctrl_c() => return,
+            _ = hang_up.recv() => tracing::warn!("SIGHUP does nothing yet: restart to read the configuration again"),
+        }
     }
 }

@@ -79,7 +79,7 @@ impl<'a> Report<'a> {
                 for signer in signers {
                     line("signer", &format!("{} (key {})", signer.name, signer.key));
                 }
-                line("log", "not checked: the rule says tlog = \"off\"");
+                line("log", "not checked (tlog = \"off\")");
             }
             if let Some((reason, detail)) = verdict.refusal() {
                 line("reason", &format!("{}: {detail}", reason.code()));

@@ -38,7 +38,6 @@ pub(super) struct File {
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Server {
     pub(super) listen: Option<List>,
-    pub(super) public_url: Option<Text>,
     pub(super) default_upstream: Option<Text>,
     pub(super) shutdown_grace: Option<Text>,
     pub(super) max_connections: Option<Spanned<u32>>,

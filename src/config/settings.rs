@@ -37,7 +37,7 @@ pub struct Settings {
     pub policy: Policy,
     /// Where content is kept.
     pub cache_dir: PathBuf,
-    /// The listener for health, metrics and the admin page.
+    /// The listener for health and metrics.
     pub admin_listen: SocketAddr,
     /// What is logged, and how.
     pub log: Log,
@@ -50,8 +50,6 @@ pub struct Settings {
 pub struct Server {
     /// Addresses to listen on. Never empty.
     pub listen: Vec<SocketAddr>,
-    /// How people reach us, for messages. No path, no userinfo.
-    pub public_url: Url,
     /// For clients that name no registry. One of the upstreams.
     pub default_upstream: Option<Registry>,
     /// How long running downloads may go on after SIGTERM.

@@ -445,7 +445,7 @@ pub(super) async fn fetch(
         (UpstreamError::Lied { lie, .. }, Reference::Digest(digest)) => {
             PullError::BadContent { registry: upstream.registry().clone(), digest: *digest, detail: lie.clone() }
         }
-        _ => upstream_error(upstream, &format!("{repository} {reference}"), &error),
+        _ => upstream_error(upstream, &format!("{} {reference}", repository.path()), &error),
     })
 }
 

@@ -59,7 +59,7 @@ impl Resolver {
 /// A tag that was seen before is asked by HEAD, which registries do not count and which sends
 /// nothing that we have; a new one by GET, which saves a round trip.
 async fn ask(ledger: Ledger, upstream: Arc<Upstream>, repository: Repository, tag: Tag) -> Result<Resolved, PullError> {
-    let what = format!("{repository}:{tag}");
+    let what = format!("{}:{tag}", repository.path());
     let fail = |error: UpstreamError| upstream_error(&upstream, &what, &error);
     let seen = ledger.tag(&repository, &tag).await.ok().flatten();
     if seen.is_some()

@@ -290,7 +290,6 @@ mod tests {
     assay_verdicts_total{outcome="artefact"} 0
     assay_verdicts_total{outcome="audit"} 0
     assay_verdicts_total{outcome="off"} 0
-    assay_verdicts_total{outcome="recalled"} 0
     assay_verdicts_total{outcome="refused"} 0
     assay_verdicts_total{outcome="unknown"} 0
     assay_verdicts_total{outcome="verified"} 1

@@ -73,8 +73,6 @@ words! {
     VerdictOutcome {
         /// Signed as the rule demands, checked now.
         Verified = "verified",
-        /// Signed as the rule demands, by a verdict on record.
-        Recalled = "recalled",
         /// Not signed as the rule demands, and not served.
         Refused = "refused",
         /// Not signed as the rule demands, and served: the rule is in audit mode.

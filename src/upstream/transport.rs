@@ -64,26 +64,19 @@ impl Transport {
             }
             certificates.extend(read);
         }
-        let builder = reqwest::Client::builder()
-            .user_agent(concat!("assay/", env!("CARGO_PKG_VERSION")))
-            .redirect(reqwest::redirect::Policy::none())
-            .referer(false)
-            .connect_timeout(network.connect_timeout)
-            .http2_max_header_list_size(HEADERS_MAX)
-            .dns_resolver(Resolver(Arc::clone(&guard)));
-        let builder = match &network.proxy {
-            Proxy::Env => builder,
-            Proxy::None => builder.no_proxy(),
-            Proxy::Url(url) => {
-                let proxy = reqwest::Proxy::all(url.clone())
-                    .map_err(|error| SetupError::Proxy { source: cause(error) })?
-                    .no_proxy(reqwest::NoProxy::from_env());
-                builder.proxy(proxy)
-            }
+        let build = |builder: reqwest::ClientBuilder| {
+            builder.build().map_err(|error| SetupError::Client { registry: registry(), source: cause(error) })
         };
-        let builder = if certificates.is_empty() { builder } else { builder.tls_certs_merge(certificates) };
-        let client =
-            builder.build().map_err(|error| SetupError::Client { registry: registry(), source: cause(error) })?;
+        let client = if certificates.is_empty() {
+            match build(builder(network, &guard)?) {
+                // A machine without system certificates can still ask upstreams over plain HTTP; a
+                // redirect of theirs to TLS then trusts nobody.
+                Err(_) if options.url.scheme() == "http" => build(builder(network, &guard)?.tls_certs_only([])),
+                built => built,
+            }
+        } else {
+            build(builder(network, &guard)?.tls_certs_merge(certificates))
+        }?;
         let header_timeout = network.connect_timeout.saturating_add(network.read_timeout);
         Ok(Self { client, guard, read_timeout: network.read_timeout, header_timeout })
     }
@@ -221,6 +214,27 @@ fn broken(asked: Asked, seen: u64, error: reqwest::Error) -> UpstreamError {
 /// Without the URL: signed CDN locations carry their password in the query.
 fn cause(error: reqwest::Error) -> Cause {
     Arc::new(error.without_url())
+}
+
+/// What all clients have in common. Trusts the system's certificates, unless told otherwise.
+fn builder(network: &NetworkOptions, guard: &Arc<Guard>) -> Result<reqwest::ClientBuilder, SetupError> {
+    let builder = reqwest::Client::builder()
+        .user_agent(concat!("assay/", env!("CARGO_PKG_VERSION")))
+        .redirect(reqwest::redirect::Policy::none())
+        .referer(false)
+        .connect_timeout(network.connect_timeout)
+        .http2_max_header_list_size(HEADERS_MAX)
+        .dns_resolver(Resolver(Arc::clone(guard)));
+    Ok(match &network.proxy {
+        Proxy::Env => builder,
+        Proxy::None => builder.no_proxy(),
+        Proxy::Url(url) => {
+            let proxy = reqwest::Proxy::all(url.clone())
+                .map_err(|error| SetupError::Proxy { source: cause(error) })?
+                .no_proxy(reqwest::NoProxy::from_env());
+            builder.proxy(proxy)
+        }
+    })
 }
 
 fn find<'a, T: std::error::Error + 'static>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a T> {

@@ -4,7 +4,6 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use toml::Spanned;
-use url::Url;
 
 use crate::oci::Registry;
 
@@ -22,14 +21,8 @@ const MAX_CONNECTIONS: u32 = 4096;
 pub(super) fn server(written: file::Server, upstreams: &[Spanned<Upstream>], report: &mut Report<'_>) -> Server {
     let listen = listen(written.listen.as_ref(), report);
     let tls = written.tls.and_then(|table| tls(&table, report));
-    let public_url = match &written.public_url {
-        Some(text) => value::origin(text, &["http", "https"], report),
-        None => None,
-    };
-    let public_url = public_url.unwrap_or_else(|| derived_url(listen[0], tls.is_some()));
     let connections = value::within(written.max_connections.as_ref(), MAX_CONNECTIONS, 1..=1_000_000, report);
     Server {
-        public_url,
         listen,
         default_upstream: default_upstream(written.default_upstream.as_ref(), upstreams, report),
         shutdown_grace: value::duration(written.shutdown_grace.as_ref(), SHUTDOWN_GRACE, report),
@@ -77,16 +70,6 @@ fn tls(table: &Spanned<file::Table<file::Tls>>, report: &mut Report<'_>) -> Opti
         files::private_key(path, report);
     }
     Some(Tls { cert: report.file(cert.as_ref()?), key: report.file(key.as_ref()?) })
-}
-
-/// What a person on the same machine would type.
-fn derived_url(listen: SocketAddr, tls: bool) -> Url {
-    let scheme = if tls { "https" } else { "http" };
-    let text = match listen.ip().is_unspecified() {
-        true => format!("{scheme}://localhost:{}", listen.port()),
-        false => format!("{scheme}://{listen}"),
-    };
-    text.parse().expect("a scheme and an address make a URL")
 }
 
 fn default_upstream(

@@ -10,7 +10,7 @@ fn server_and_admin() {
         r#"{GOOD}
 [server]
 listen = ["localhost:5050", ":5050", "127.0.0.1", "127.0.0.1:5051", "127.0.0.1:5051"]
-public_url = "ftp://assay.acme.io"
+# a line
 default_upstream = "docker.io"
 shutdown_grace = "30 s"
 max_connections = 0
@@ -55,14 +55,6 @@ dir = ""
        |                                                                     ^^^^^^^^^^^^^^^^
        |
        = help: take one of them out
-
-    error: server.public_url: the scheme must be http or https
-      --> proxy.toml:14:14
-       |
-    14 | public_url = "ftp://assay.acme.io"
-       |              ^^^^^^^^^^^^^^^^^^^^^
-       |
-       = help: write it as http://HOST or http://HOST:PORT
 
     error: server.default_upstream: no such upstream
       --> proxy.toml:15:20
@@ -248,9 +240,6 @@ fn durations_and_urls_that_are_good() {
         let (settings, _) = lab.load(&format!("{GOOD}[server]\nshutdown_grace = \"{text}\"\n"));
         assert_eq!(settings.server.shutdown_grace.as_secs(), seconds, "{text}");
     }
-    let (settings, _) = lab.load(&format!("{GOOD}[server]\nlisten = [\"0.0.0.0:80\"]\n"));
-    assert_eq!(settings.server.public_url.as_str(), "http://localhost/");
     let (settings, _) = lab.load(&format!("{GOOD}[server.tls]\ncert = \"tls.crt\"\nkey = \"tls.key\"\n"));
-    assert_eq!(settings.server.public_url.as_str(), "https://127.0.0.1:5050/");
     assert_eq!(settings.server.tls.unwrap().key, lab.path().join("tls.key"));
 }
