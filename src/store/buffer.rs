@@ -37,7 +37,7 @@ impl Buffer {
 
     /// Reads once into it. What was not filled is cut off.
     pub(super) fn fill(&mut self, read: impl FnOnce(&mut IoSliceMut<'_>) -> io::Result<usize>) -> io::Result<()> {
-        self.used = read(&mut IoSliceMut::new(&mut self.memory[..self.used]))?;
+        self.used = read(&mut IoSliceMut::new(self.memory.get_mut(..self.used).unwrap_or_default()))?;
         Ok(())
     }
 
@@ -49,7 +49,7 @@ impl Buffer {
 
 impl AsRef<[u8]> for Buffer {
     fn as_ref(&self) -> &[u8] {
-        &self.memory[..self.used]
+        self.memory.get(..self.used).unwrap_or_default()
     }
 }
 
