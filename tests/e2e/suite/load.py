@@ -12,10 +12,15 @@ from pathlib import Path
 import bulk
 import images
 from images import TAG
+from registries import OCI, Registry
+from throttle import Throttle
 from watch import MIB, Watch
 
 GIB = 1024 * MIB
 ROUNDS = 3
+LINE, GIGABIT = "127.0.0.1:5004", 125_000_000
+# A blob's first reading from the store hashes it once more (a disk may lie, too); from then on it is hot.
+WAYS = ["cold", "from the store", "hot"]
 CROWD = 50
 MEMORY_MAX = 64   # MiB that the peak may lie above the idle process
 SPREAD_MAX = 50   # ms between the first client's first byte and the last client's
@@ -25,7 +30,8 @@ class Load:
     def __init__(self, workspace, make_assay, registry, report):
         self.workspace, self.registry, self.report = workspace, registry, report
         key = images.key_pair(workspace, "load")
-        self.assay = make_assay([registry], key.with_suffix(".pub"))
+        self.make_assay, self.public_key = make_assay, key.with_suffix(".pub")
+        self.assay = make_assay([registry], self.public_key)
         self.big = bulk.make(workspace, registry, "gibibyte", [GIB], key, images.BUNDLE)
         self.crowded = bulk.make(workspace, registry, "crowd", [256 * MIB], key, images.BUNDLE)
 
@@ -33,6 +39,7 @@ class Load:
         try:
             self.one_gibibyte()
             self.fifty_clients()
+            self.over_a_line()
         except Exception as error:
             self.check("ran to the end", f"{type(error).__name__}: {error}")
         finally:
@@ -48,19 +55,18 @@ class Load:
             self.check(f"1 GiB {what}: right bytes", wrong(got, layer))
 
         rounds = [self.gibibyte_round(layer, number) for number in range(ROUNDS)]
-        for what in ("cold", "hot"):
+        for what in WAYS:
             ratio = statistics.median(one[what]["last"] / one["direct"]["last"] for one in rounds)
             first = statistics.median(one[what]["first"] - one["direct"]["first"] for one in rounds) * 1000
             cpu = statistics.median(one[f"{what} watch"].cpu for one in rounds)
             self.say(f"1 GiB {what}: total {ratio:.2f} x direct, first byte {first:+.1f} ms to direct, CPU {cpu:.2f} s/GiB")
-        worst = max((one[f"{what} watch"] for one in rounds for what in ("cold", "hot")), key=lambda seen: seen.growth)
+        worst = max((one[f"{what} watch"] for one in rounds for what in WAYS), key=lambda seen: seen.growth)
         self.check(f"1 GiB: peak memory < idle + {MEMORY_MAX} MiB", "" if worst.growth < MEMORY_MAX else worst.memory())
 
     def gibibyte_round(self, layer, number):
         measured = {}
-        order = ["direct", "cold", "hot"] if number % 2 == 0 else ["cold", "direct", "hot"]
         self.start_and_admit(self.big)
-        for what in order:
+        for what in ["direct", *WAYS] if number % 2 == 0 else [*WAYS, "direct"]:
             if what == "direct":
                 [got] = self.stream(self.registry.address, self.big.path("blobs", layer.digest), 1)
             else:
@@ -68,7 +74,7 @@ class Load:
                 with Watch(self.assay.pid) as seen:
                     [got] = self.through_assay(self.big, layer, 1)
                 measured[f"{what} watch"] = seen
-                self.say(f"  {what}: {seen.memory()}")
+                self.say(f"  {what}: CPU {seen.cpu:.2f} s; {seen.memory()}")
                 asked = self.asked(layer, mark)
                 self.check(f"1 GiB {what}: upstream GETs", "" if asked == (what == "cold") else f"{asked} GETs of the layer")
             self.check(f"1 GiB {what}: whole", wrong(got, layer))
@@ -119,17 +125,43 @@ class Load:
         self.say(f"{CROWD} clients: spread of the first bytes, best of {ROUNDS} rounds: {best:.1f} ms")
         self.check(f"{CROWD} clients: first bytes within {SPREAD_MAX} ms", "" if best <= SPREAD_MAX else f"{spreads} ms")
 
+    # --- one client, 256 MiB over a line of 1 Gbit/s ------------------------------------------------
+
+    def over_a_line(self):
+        """What a cold layer costs where the network is what is slow: mostly nothing."""
+        self.assay.stop()
+        line = Throttle(LINE, self.registry.address)
+        line.rate = GIGABIT
+        self.assay = self.make_assay([Registry(self.registry.name, LINE, OCI, None)], self.public_key)
+        layer, ratios, firsts = self.crowded.layers[0], [], []
+        try:
+            for number in range(ROUNDS):
+                self.start_and_admit(self.crowded)
+                [cold] = self.through_assay(self.crowded, layer, 1)
+                [direct] = self.stream(LINE, self.crowded.path("blobs", layer.digest), 1)
+                self.check("over a line: whole", wrong(cold, layer) or wrong(direct, layer))
+                ratios.append(cold["last"] / direct["last"])
+                firsts.append((cold["first"] - direct["first"]) * 1000)
+        finally:
+            line.close()
+        self.say(
+            f"256 MiB cold over 1 Gbit/s: total {statistics.median(ratios):.3f} x direct ({', '.join(f'{r:.3f}' for r in ratios)}), "
+            f"first byte {statistics.median(firsts):+.1f} ms to direct"
+        )
+
     # --- helpers -----------------------------------------------------------------------------------
 
     def start_and_admit(self, image):
-        """An empty cache that knows the image's manifests, and no blob yet."""
+        """An empty cache that knows the image's manifests and its config, and no layer yet."""
         self.assay.start_empty(forget_last=True)
         for reference in (TAG[1:], image.index, image.manifest):
             self.get(image, "manifests", reference)
+        self.get(image, "blobs", image.config.digest)
         time.sleep(0.3)   # idle
 
     def get(self, image, kind, reference):
-        self.workspace.must("curl", "--silent", "--fail", "-o", "/dev/null", f"http://{self.assay.address}/v2/{self.prefix(image)}{image.path(kind, reference)}")
+        url = f"http://{self.assay.address}/v2/{self.prefix(image)}{image.path(kind, reference)}"
+        self.workspace.must("curl", "--silent", "--fail", "--output", "/dev/null", url)
 
     def through_assay(self, image, blob, clients, hashing=0):
         return self.stream(self.assay.address, self.prefix(image) + image.path("blobs", blob.digest), clients, hashing)
