@@ -4,6 +4,7 @@
 //! `StoredBlob`. Each step consumes the one before, so nothing unchecked is ever published.
 #![cfg_attr(not(test), warn(clippy::indexing_slicing))]
 
+mod buffer;
 mod disk;
 mod on_disk;
 mod spool;

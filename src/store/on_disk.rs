@@ -6,8 +6,11 @@ use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::Path;
 use std::sync::Arc;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
+use rustix::io::{ReadWriteFlags, preadv2};
+
+use super::buffer::Buffer;
 
 /// Ten ticks of the coarsest clock that Linux stamps files with.
 const SETTLED_NS: i64 = 100_000_000;
@@ -89,18 +92,33 @@ pub(super) fn open_folder(path: &Path) -> io::Result<File> {
     Ok(File::from(rustix::fs::openat(CWD, path, flags, Mode::empty())?))
 }
 
-/// Reads up to `length` bytes at `offset` without moving any position, off the runtime's threads.
+/// Reads up to `length` bytes at `offset` without moving any position, one [`PIECE`](super::buffer::PIECE)
+/// at most. Nothing only at the end of the file.
+///
+/// What the kernel has in memory is copied at once, since handing it to another thread costs more than
+/// the copy; only for the disk is waited elsewhere.
 pub(super) async fn read_at(file: Arc<File>, offset: u64, length: usize) -> io::Result<Bytes> {
+    // A fast client could keep this thread to itself otherwise: nothing here ever waits.
+    tokio::task::yield_now().await;
+    let mut buffer = Buffer::new(length);
+    let at_once = buffer.fill(|space| {
+        let got = preadv2(&*file, std::slice::from_mut(space), offset, ReadWriteFlags::NOWAIT)?;
+        // Some kernels say 0 where they mean "not now"; the blocking read knows better.
+        if got == 0 { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(got) }
+    });
+    if at_once.is_ok() {
+        return Ok(buffer.into_bytes());
+    }
     tokio::task::spawn_blocking(move || {
-        let mut piece = BytesMut::zeroed(length);
-        let got = loop {
-            match file.read_at(&mut piece, offset) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                other => break other?,
+        buffer.fill(|space| {
+            loop {
+                match file.read_at(space, offset) {
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                    other => break other,
+                }
             }
-        };
-        piece.truncate(got);
-        Ok(piece.freeze())
+        })?;
+        Ok(buffer.into_bytes())
     })
     .await
     .unwrap_or_else(|panic| Err(io::Error::other(panic)))

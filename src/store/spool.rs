@@ -7,10 +7,15 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 
 use crate::oci::{Claim, Digest, Hasher};
 
 use super::on_disk::{self, Identity};
+
+/// After so many bytes the disk is told to begin, while more come in: for the sync at the end every
+/// client waits.
+const FLUSH_EVERY: u64 = 32 * 1024 * 1024;
 
 /// How far a spool has come; readers wait on this.
 #[derive(Clone, Debug)]
@@ -74,6 +79,9 @@ pub struct Spool {
     want: Claim,
     progress: watch::Sender<Progress>,
     failure: Option<Arc<str>>,
+    /// Bytes up to here are on the disk, or on their way there.
+    flushed: u64,
+    flush: Option<JoinHandle<std::io::Result<()>>>,
 }
 
 /// While it is held, what becomes of a spool is not settled.
@@ -112,7 +120,16 @@ impl Spool {
     pub(super) fn create(path: PathBuf, want: Claim) -> Result<Self, SpoolError> {
         let file = on_disk::create_private(&path).map_err(|source| SpoolError::Io { path: path.clone(), source })?;
         let (progress, _) = watch::channel(Progress::Writing(0));
-        Ok(Self { path, file: Arc::new(file), hasher: Hasher::default(), want, progress, failure: None })
+        Ok(Self {
+            path,
+            file: Arc::new(file),
+            hasher: Hasher::default(),
+            want,
+            progress,
+            failure: None,
+            flushed: 0,
+            flush: None,
+        })
     }
 
     /// What is to come.
@@ -155,9 +172,31 @@ impl Spool {
         })
         .await
         .unwrap_or_else(|panic| Err(std::io::Error::other(panic)));
-        self.hasher = written.map_err(|source| SpoolError::Io { path: self.path.clone(), source })?;
+        self.hasher = written.map_err(|source| self.disk_failed(source))?;
         self.progress.send_replace(Progress::Writing(self.hasher.seen()));
+        self.flush_now_and_then().await.map_err(|source| self.disk_failed(source))
+    }
+
+    /// Never waits for the disk: where it is slower than what comes in, it is asked less often.
+    async fn flush_now_and_then(&mut self) -> std::io::Result<()> {
+        let seen = self.hasher.seen();
+        let is_busy = self.flush.as_ref().is_some_and(|flush| !flush.is_finished());
+        if is_busy || seen - self.flushed < FLUSH_EVERY {
+            return Ok(());
+        }
+        self.flush_done().await?;
+        let file = Arc::clone(&self.file);
+        self.flush = Some(tokio::task::spawn_blocking(move || file.sync_data()));
+        self.flushed = seen;
         Ok(())
+    }
+
+    /// The kernel tells an error of the disk only once, so no flush may be forgotten.
+    async fn flush_done(&mut self) -> std::io::Result<()> {
+        match self.flush.take() {
+            Some(flush) => flush.await.unwrap_or_else(|panic| Err(std::io::Error::other(panic))),
+            None => Ok(()),
+        }
     }
 
     /// Checks length and digest, then makes the bytes durable.
@@ -183,11 +222,16 @@ impl Spool {
         if got != digest {
             return Err(SpoolError::WrongDigest { want: digest, got });
         }
+        self.flush_done().await.map_err(|source| self.disk_failed(source))?;
         let file = Arc::clone(&self.file);
         tokio::task::spawn_blocking(move || file.sync_all().and_then(|()| Identity::of(&file)))
             .await
             .unwrap_or_else(|panic| Err(std::io::Error::other(panic)))
-            .map_err(|source| SpoolError::Io { path: self.path.clone(), source })
+            .map_err(|source| self.disk_failed(source))
+    }
+
+    fn disk_failed(&self, source: std::io::Error) -> SpoolError {
+        SpoolError::Io { path: self.path.clone(), source }
     }
 
     /// Gives up and tells the readers why.
@@ -294,5 +338,31 @@ impl Incoming {
     /// progress, nor the end of what is not sealed.
     pub async fn read_at(&self, offset: u64, length: usize) -> std::io::Result<Bytes> {
         on_disk::read_at(Arc::clone(&self.file), offset, length).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::DiskStore;
+
+    #[tokio::test]
+    async fn content_that_is_flushed_on_its_way_in_is_the_same_content() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = DiskStore::open(folder.path()).unwrap();
+        let piece = Bytes::from(vec![7; 1024 * 1024]);
+        let count = 2 * FLUSH_EVERY / piece.len() as u64 + 1;
+        let mut hasher = Hasher::default();
+        (0..count).for_each(|_| hasher.update(&piece));
+        let want = Claim { digest: hasher.finish(), size: count * piece.len() as u64 };
+
+        let mut spool = store.begin(want).unwrap();
+        for _ in 0..count {
+            spool.write(vec![piece.clone()]).await.unwrap();
+        }
+        assert!(spool.flushed >= FLUSH_EVERY);
+        store.commit(spool.seal().await.unwrap()).await.unwrap();
+        let stored = store.open_blob(want).await.unwrap().unwrap();
+        assert!(stored.hash_if_needed().await.is_ok());
     }
 }

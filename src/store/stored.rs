@@ -14,11 +14,8 @@ use bytes::Bytes;
 use crate::oci::{ByteRange, Claim, Digest, Hasher};
 
 use super::HOLD_BACK;
+use super::buffer::PIECE;
 use super::on_disk::{self, Identity};
-
-/// How much is read at a time: large enough that the disk is not asked often, small enough that a
-/// thousand readers fit into memory.
-const PIECE: usize = 256 * 1024;
 
 /// Content under its digest. It got there as a `Sealed`; whether the file is still that is known
 /// only once it was hashed.

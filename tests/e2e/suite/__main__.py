@@ -8,13 +8,17 @@ import images
 import registries
 import situations
 from assay import Assay, NoAssay
+from crash import Crash
+from load import Load
 from report import Report
 from workspace import Workspace
+
+STRAINS = ["load", "crash"]   # of assay alone, without clients and without a control run
 
 
 def main():
     parser = argparse.ArgumentParser()
-    names = [client.name for client in clients.ALL] + ["cosign"]
+    names = [client.name for client in clients.ALL] + ["cosign"] + STRAINS
     parser.add_argument("--folder", required=True)
     parser.add_argument("--tools", required=True)
     parser.add_argument("--assay")
@@ -27,18 +31,35 @@ def main():
     report = Report()
     try:
         upstreams = registries.start(workspace)
-        made = images.make(workspace, upstreams)
-        situations.control_of_images(workspace, made, upstreams, report)
-        assay = NoAssay(upstreams) if options.without_assay else Assay(workspace, options.assay, upstreams, made.public_key)
-        for kind in clients.ALL:
-            if kind.name in wanted:
-                client = kind(workspace, assay.route)
-                situations.Situations(client, assay, made, upstreams, report, options.without_assay).all()
-        if "cosign" in wanted:
-            situations.cosign_through_assay(workspace, assay, made, report)
+        if set(wanted) - set(STRAINS):
+            with_clients(workspace, options, wanted, upstreams, report)
+        if not options.without_assay:
+            under_strain(workspace, options.assay, wanted, upstreams[0], report)
     finally:
         workspace.close()
     return report.close()
+
+
+def with_clients(workspace, options, wanted, upstreams, report):
+    made = images.make(workspace, upstreams)
+    situations.control_of_images(workspace, made, upstreams, report)
+    assay = NoAssay(upstreams) if options.without_assay else Assay(workspace, options.assay, upstreams, made.public_key)
+    for kind in clients.ALL:
+        if kind.name in wanted:
+            client = kind(workspace, assay.route)
+            situations.Situations(client, assay, made, upstreams, report, options.without_assay).all()
+    if "cosign" in wanted:
+        situations.cosign_through_assay(workspace, assay, made, report)
+
+
+def under_strain(workspace, binary, wanted, registry, report):
+    def make_assay(upstreams, public_key):
+        return Assay(workspace, binary, upstreams, public_key)
+
+    if "load" in wanted:
+        Load(workspace, make_assay, registry, report).all()
+    if "crash" in wanted:
+        Crash(workspace, make_assay, registry, report).all()
 
 
 sys.exit(main())

@@ -1,5 +1,7 @@
 """Assay itself, as a user would start it: `assay serve -c proxy.toml`."""
 
+import shutil
+
 from clients import Route
 from registries import answers
 
@@ -20,17 +22,40 @@ class Assay:
             {registry.name: f"http://{ADDRESS}" for registry in self.registries},
         )
 
-    def start_empty(self):
-        """A new cache folder: assay has seen nothing yet."""
+    @property
+    def address(self):
+        return ADDRESS
+
+    @property
+    def pid(self):
+        return self.daemon.process.pid
+
+    @property
+    def cache(self):
+        return self.workspace.root / f"cache{self.generation}"
+
+    def start_empty(self, forget_last=False):
+        """A new cache folder: assay has seen nothing yet. `forget_last` removes the folder before."""
         self.stop()
+        if forget_last:
+            shutil.rmtree(self.cache, ignore_errors=True)
         self.generation += 1
         self.config = self.workspace.root / "proxy.toml"
-        self.config.write_text(self._configuration(self.workspace.folder(f"cache{self.generation}")))
+        self.config.write_text(self._configuration(self.workspace.folder(self.cache.name)))
         self._start()
 
     def restart(self):
         """The same cache folder: what it learned must have survived."""
         self.stop()
+        self._start()
+
+    def kill(self):
+        """SIGKILL: no chance to clean up."""
+        self.daemon.process.kill()
+        self.daemon.process.wait()
+
+    def start_again(self):
+        """After `kill` or `stop`, on the same cache folder."""
         self._start()
 
     def stop(self):

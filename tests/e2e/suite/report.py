@@ -7,6 +7,7 @@ class Report:
     def __init__(self):
         self.rows = {}     # situation -> {column -> [passed, failed]}
         self.failures = []
+        self.notes = []    # figures, printed once more at the end
         self.began = time.monotonic()
 
     def check(self, column, situation, what, problem):
@@ -19,6 +20,12 @@ class Report:
             self.failures.append((column, situation, what))
             print("    " + problem.replace("\n", "\n    "), flush=True)
 
+    def note(self, column, text):
+        """A figure: nothing is decided by it. What is indented is a detail and not repeated at the end."""
+        print(f"{time.monotonic() - self.began:6.1f}s  note  {column:10} {text}", flush=True)
+        if not text.startswith(" "):
+            self.notes.append((column, text))
+
     def table(self):
         columns = list(dict.fromkeys(column for row in self.rows.values() for column in row))
         print("\n" + " " * 46 + "".join(f"{column:>11}" for column in columns))
@@ -29,6 +36,8 @@ class Report:
         """Prints the table and the totals; gives the exit code."""
         self.table()
         print()
+        for column, text in self.notes:
+            print(f"{column}: {text}")
         for column, situation, what in self.failures:
             print(f"FAIL  {column}: {situation}: {what}")
         counts = [counts for row in self.rows.values() for counts in row.values()]
