@@ -38,3 +38,59 @@ async fn where_nothing_is_enforced_an_image_without_an_index_stays_whole_after_a
         assert!(get(proxy.address, &proxy.blob_path("app", Digest::of(b"x"))).await.is_refusal("NOT_NAMED"));
     }
 }
+
+/// More manifests of the past name the same content than are tried, and their key is no longer trusted.
+#[tokio::test]
+async fn what_is_verified_today_is_found_among_many_parents_of_yesterday() {
+    let (upstream, old, new) = (NastyUpstream::start().await, Signer::generate().unwrap(), Signer::generate().unwrap());
+    let builds: Vec<_> = (0..40).map(|n| ImageBuilder::new("Hello").note(n.to_string()).build()).collect();
+    let platform = builds[0].platform("amd64").unwrap().clone();
+    let (child, layer) = (platform.manifest.digest, platform.layers[0].clone());
+    // The one with the highest digest, which comes last wherever digests are sorted.
+    let latest = builds.iter().max_by_key(|build| build.index.digest.hex()).unwrap();
+    let proxy = Proxy::start(&upstream, &old).await;
+    for build in &builds {
+        upstream.registry().push_image("app", "1.0", build);
+        upstream.registry().push_artefact("app", &old.bundle(&build.index));
+        assert_eq!(get(proxy.address, &proxy.manifest_path("app", "1.0")).await.status, StatusCode::OK);
+    }
+    let proxy = Setup::new(signed_by(&new)).start_in(&upstream, proxy.stop().await).await;
+    assert_eq!(get(proxy.address, &proxy.manifest_path("app", child)).await.status, StatusCode::FORBIDDEN);
+    upstream.registry().push_artefact("app", &new.bundle(&latest.index));
+    upstream.registry().push_image("app", "1.0", latest);
+    assert_eq!(get(proxy.address, &proxy.manifest_path("app", "1.0")).await.status, StatusCode::OK);
+    let got = get(proxy.address, &proxy.manifest_path("app", child)).await;
+    assert_eq!(got.status, StatusCode::OK, "{}", got.message());
+    assert_eq!(get(proxy.address, &proxy.blob_path("app", layer.digest)).await.body, layer.bytes);
+}
+
+/// The same with images that have no index: they share their base layer.
+#[tokio::test]
+async fn a_shared_layer_is_found_in_the_image_that_is_verified_today() {
+    let (upstream, old, new) = (NastyUpstream::start().await, Signer::generate().unwrap(), Signer::generate().unwrap());
+    let base = upstream.registry().put_blob("app", "the base of all");
+    let config = upstream.registry().put_blob("app", "{\"rootfs\":{},\"config\":{\"User\":\"x\"}}");
+    let mut builds: Vec<Document> = (0..40)
+        .map(|n| {
+            let manifest = json!({
+                "schemaVersion": 2, "mediaType": OCI_MANIFEST, "annotations": { "n": n.to_string() },
+                "config": { "mediaType": "application/vnd.oci.image.config.v1+json", "digest": config, "size": 38 },
+                "layers": [{ "mediaType": "application/vnd.oci.image.layer.v1.tar", "digest": base, "size": 15 }],
+            });
+            Document::json(OCI_MANIFEST, &manifest)
+        })
+        .collect();
+    builds.sort_by_key(|build| build.digest.hex());
+    let proxy = Proxy::start(&upstream, &old).await;
+    for build in &builds {
+        upstream.registry().put_manifest("app", "1.0", build.clone());
+        upstream.registry().push_artefact("app", &old.bundle(build));
+        assert_eq!(get(proxy.address, &proxy.manifest_path("app", "1.0")).await.status, StatusCode::OK);
+    }
+    let proxy = Setup::new(signed_by(&new)).start_in(&upstream, proxy.stop().await).await;
+    assert!(get(proxy.address, &proxy.blob_path("app", base)).await.is_refusal("NOT_NAMED"));
+    upstream.registry().push_artefact("app", &new.bundle(builds.last().unwrap()));
+    assert_eq!(get(proxy.address, &proxy.manifest_path("app", "1.0")).await.status, StatusCode::OK);
+    let got = get(proxy.address, &proxy.blob_path("app", base)).await;
+    assert_eq!(got.status, StatusCode::OK, "{}", got.message());
+}
