@@ -94,3 +94,44 @@ async fn a_shared_layer_is_found_in_the_image_that_is_verified_today() {
     let got = get(proxy.address, &proxy.blob_path("app", base)).await;
     assert_eq!(got.status, StatusCode::OK, "{}", got.message());
 }
+
+/// Unpackers take a tar header whose sum was made with signed bytes, as old ones made it.
+#[tokio::test]
+async fn a_tar_archive_of_text_is_no_document_whichever_way_it_is_summed() {
+    let (upstream, signer, good) = (NastyUpstream::start().await, Signer::generate().unwrap(), image("good"));
+    let proxy = Proxy::start(&upstream, &signer).await;
+    upstream.registry().push_image("app", "1.0", &good);
+    let config = upstream.registry().put_blob("app", "{\"rootfs\":{\"type\":\"layers\"}}");
+    let artefact = |payload: &str| {
+        let layer = upstream.registry().put_blob("app", payload.to_owned());
+        let manifest = json!({
+            "schemaVersion": 2, "mediaType": OCI_MANIFEST, "subject": good.index.descriptor(),
+            "config": { "mediaType": "application/vnd.oci.image.config.v1+json", "digest": config, "size": 28 },
+            "layers": [{ "mediaType": "text/x", "digest": layer, "size": payload.len() }],
+        });
+        let document = Document::json(OCI_MANIFEST, &manifest);
+        upstream.registry().put_manifest("app", &document.digest.to_string(), document.clone());
+        document.digest
+    };
+    let tar = |sum: &str| {
+        let mut header =
+            format!("{:<100}{:<8}{:<8}{:<8}{:<12}{:<12}{sum:<8}0", "<\u{e9}>", "0000755", "0", "0", "20", "0");
+        // The name's field counts bytes.
+        header.remove(99);
+        while header.len() < 512 {
+            header.push(' ');
+        }
+        format!("{header}{:<512}", "#!/bin/sh\nid\n")
+    };
+    let sum_of = |signed: bool| -> i64 {
+        let header = tar(&" ".repeat(8));
+        let bytes = header.as_bytes()[..512].iter();
+        bytes.map(|byte| if signed { i64::from(*byte as i8) } else { i64::from(*byte) }).sum()
+    };
+    for sum in [format!("{:o}", sum_of(false)), format!("{:o}", sum_of(true)), format!("{:07o}", sum_of(true))] {
+        let got = get(proxy.address, &proxy.manifest_path("app", artefact(&tar(&sum)))).await;
+        assert_eq!(got.status, StatusCode::FORBIDDEN, "sum {sum}: {got:?}");
+    }
+    let got = get(proxy.address, &proxy.manifest_path("app", artefact(&tar("12345")))).await;
+    assert_eq!(got.status, StatusCode::OK, "the sibling with another sum: {}", got.message());
+}
