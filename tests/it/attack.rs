@@ -135,3 +135,77 @@ async fn a_tar_archive_of_text_is_no_document_whichever_way_it_is_summed() {
     let got = get(proxy.address, &proxy.manifest_path("app", artefact(&tar("12345")))).await;
     assert_eq!(got.status, StatusCode::OK, "the sibling with another sum: {}", got.message());
 }
+
+const SIZE: usize = 1_000_000;
+
+async fn stored(folder: &std::path::Path) -> (DiskStore, Claim, std::path::PathBuf) {
+    let store = DiskStore::open(folder).unwrap();
+    let bytes = Bytes::from(vec![7; SIZE]);
+    let claim = Claim { digest: Digest::of(&bytes), size: SIZE as u64 };
+    store.write(bytes).await.unwrap();
+    let hex = claim.digest.hex();
+    let path = folder.join("blobs/sha256").join(&hex[..2]).join(&hex);
+    // Long enough that the file's times tell this state from later ones.
+    tokio::time::sleep(std::time::Duration::from_millis(150)).await;
+    let known = store.open_blob(claim).await.unwrap().unwrap().hash_if_needed().await.unwrap();
+    drop(known);
+    (store, claim, path)
+}
+
+/// The file was found right an hour ago, and somebody writes into it while a slow client reads.
+#[tokio::test]
+async fn a_file_that_changes_while_it_is_read_does_not_leave_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, claim, path) = stored(folder.path()).await;
+    for changed in [false, true] {
+        let mut reader = store.open_blob(claim).await.unwrap().unwrap().read_whole();
+        let mut all = reader.next().await.unwrap().unwrap().to_vec();
+        if changed {
+            let file = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
+            file.write_all_at(b"evil", SIZE as u64 / 2).unwrap();
+        }
+        let ended = loop {
+            match reader.next().await {
+                Ok(Some(piece)) => all.write_all(&piece).unwrap(),
+                Ok(None) => break true,
+                Err(_) => break false,
+            }
+        };
+        assert_eq!(ended && all.len() == SIZE, !changed, "changed: {changed}");
+        assert!(!changed || all.len() < SIZE, "all of it left");
+    }
+}
+
+/// Whoever can write to the cache folder changes what has arrived before it is passed on. Its digest was
+/// taken when it came from upstream.
+#[tokio::test]
+async fn what_is_still_arriving_cannot_be_changed_on_disk() {
+    let (upstream, signer) = (NastyUpstream::start().await, Signer::generate().unwrap());
+    let proxy = Proxy::start(&upstream, &signer).await;
+    let big = ImageBuilder::new("Hello").layer_padding(3_000_000).build();
+    let platform = big.platform("amd64").unwrap();
+    upstream.registry().push_image("app", "1.0", &big);
+    upstream.registry().push_artefact("app", &signer.bundle(&big.index));
+    for reference in ["1.0".to_owned(), platform.manifest.digest.to_string()] {
+        assert_eq!(get(proxy.address, &proxy.manifest_path("app", reference)).await.status, StatusCode::OK);
+    }
+    let (layer, gate) = (platform.layers[0].clone(), Gate::new());
+    upstream.misbehave(PathMatch::blob(layer.digest), Misbehaviour::HoldAfter(1_000_000, gate.clone()));
+    let ask = || {
+        let (address, path) = (proxy.address, proxy.blob_path("app", layer.digest));
+        tokio::spawn(async move { get(address, &path).await })
+    };
+    let first = ask();
+    gate.wait_started(1).await;
+    tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    for entry in std::fs::read_dir(proxy.folder().join("spool")).unwrap() {
+        let file = std::fs::OpenOptions::new().write(true).open(entry.unwrap().path()).unwrap();
+        file.write_all_at(b"evil", 0).unwrap();
+    }
+    let second = ask();
+    tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    gate.release();
+    for got in [first.await.unwrap(), second.await.unwrap()] {
+        assert!(got.complete && got.body == layer.bytes, "altered or cut: {} bytes", got.body.len());
+    }
+}
