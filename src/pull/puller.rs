@@ -197,7 +197,7 @@ impl Puller {
         // What is small is checked before its first byte leaves; what is part of a whole must be; and
         // what was bad a moment ago gets a readable answer instead of a cut.
         let wait_for_seal = claim.size <= HOLD_BACK || range.is_some() || self.fills.is_suspect(claim.digest);
-        self.wait(incoming.clone(), wait_for_seal).await?;
+        self.wait(question, incoming.clone(), wait_for_seal).await?;
         let servable = Servable::arriving(admitted, incoming, range).ok_or_else(mixed_up)?;
         Ok(Answer { servable, cache })
     }
@@ -253,7 +253,7 @@ impl Puller {
             return Ok((bytes, CacheOutcome::Hit));
         }
         let (incoming, cache) = self.join(question, claim)?;
-        self.wait(incoming.clone(), true).await?;
+        self.wait(question, incoming.clone(), true).await?;
         let mut bytes = BytesMut::with_capacity(max);
         while bytes.len() < max {
             let piece = incoming.read_at(bytes.len() as u64, max - bytes.len()).await;
@@ -266,10 +266,10 @@ impl Puller {
         Ok((bytes.freeze(), cache))
     }
 
-    async fn wait(&self, mut incoming: Incoming, for_seal: bool) -> Result<(), PullError> {
+    async fn wait(&self, question: &Question, mut incoming: Incoming, for_seal: bool) -> Result<(), PullError> {
         let claim = incoming.want();
         let arrived = if for_seal { incoming.sealed().await } else { incoming.started().await };
-        arrived.map_err(|why| self.fills.failure(claim, &why))
+        arrived.map_err(|why| self.fills.failure(&question.repository, claim, &why))
     }
 
     /// Tags, as upstream lists them. Names only: what they stand for goes through the gate when asked.

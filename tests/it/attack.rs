@@ -95,6 +95,32 @@ async fn a_shared_layer_is_found_in_the_image_that_is_verified_today() {
     assert_eq!(got.status, StatusCode::OK, "{}", got.message());
 }
 
+/// A repository that holds its answer, or has none, must not hold up another that names the same content.
+#[tokio::test]
+async fn a_fetch_that_hangs_in_one_repository_holds_up_no_other() {
+    let (upstream, signer, shared) = (NastyUpstream::start().await, Signer::generate().unwrap(), image("shared"));
+    let proxy = Proxy::start(&upstream, &signer).await;
+    let platform = shared.platform("amd64").unwrap();
+    for repository in ["app", "slow"] {
+        upstream.registry().push_image(repository, "1.0", &shared);
+        upstream.registry().push_artefact(repository, &signer.bundle(&shared.index));
+        for reference in ["1.0".to_owned(), platform.manifest.digest.to_string()] {
+            let got = get(proxy.address, &proxy.manifest_path(repository, reference)).await;
+            assert_eq!(got.status, StatusCode::OK);
+        }
+    }
+    let (gate, layer) = (Gate::new(), platform.layers[0].clone());
+    upstream.misbehave(PathMatch::containing("/slow/blobs/"), Misbehaviour::HoldHeaders(gate.clone()));
+    let (address, path) = (proxy.address, proxy.blob_path("slow", layer.digest));
+    let held = tokio::spawn(async move { get(address, &path).await });
+    gate.wait_started(1).await;
+    let path = proxy.blob_path("app", layer.digest);
+    let got = tokio::time::timeout(std::time::Duration::from_secs(1), get(proxy.address, &path)).await;
+    assert_eq!(got.expect("the other repository's fetch holds it up").body, layer.bytes);
+    gate.release();
+    assert_eq!(held.await.unwrap().body, layer.bytes);
+}
+
 /// Unpackers take a tar header whose sum was made with signed bytes, as old ones made it.
 #[tokio::test]
 async fn a_tar_archive_of_text_is_no_document_whichever_way_it_is_summed() {
