@@ -235,13 +235,24 @@ impl Puller {
             );
             return Err(not_an_artefact(question, detail));
         }
+        let range = match want {
+            BlobWant::Head | BlobWant::Whole => None,
+            BlobWant::Range(ask) => Some(ask.within(claim.size).ok_or(PullError::Range { size: claim.size })?),
+        };
         let _permit = self.inspections.acquire().await.map_err(|_| mixed_up())?;
         let (bytes, cache) = self.whole(question, claim).await?;
         let inspected = blob.inspect(bytes).map_err(|why| not_an_artefact(question, why.to_string()))?;
+        // The permit ends with this call, and the client may take minutes: what is large waits on disk.
+        if claim.size > HOLD_BACK
+            && let Ok(Some(stored)) = self.store.open_blob(claim).await
+            && let Ok(Some(servable)) = Servable::inspected_stored(&inspected, stored, range).await
+        {
+            return Ok(Answer { servable, cache });
+        }
         let servable = Servable::inspected(&inspected);
-        let servable = match want {
-            BlobWant::Head | BlobWant::Whole => servable,
-            BlobWant::Range(ask) => servable.cut(ask.within(claim.size).ok_or(PullError::Range { size: claim.size })?),
+        let servable = match range {
+            None => servable,
+            Some(range) => servable.cut(range),
         };
         Ok(Answer { servable, cache })
     }
@@ -252,8 +263,9 @@ impl Puller {
         if let Ok(Some(bytes)) = self.store.read(claim.digest, max).await {
             return Ok((bytes, CacheOutcome::Hit));
         }
-        let (incoming, cache) = self.join(question, claim)?;
+        let (mut incoming, cache) = self.join(question, claim)?;
         self.wait(question, incoming.clone(), true).await?;
+        incoming.settled().await;
         let mut bytes = BytesMut::with_capacity(max);
         while bytes.len() < max {
             let piece = incoming.read_at(bytes.len() as u64, max - bytes.len()).await;

@@ -202,6 +202,43 @@ async fn a_file_that_changes_while_it_is_read_does_not_leave_whole() {
     }
 }
 
+/// A large payload of an artefact is looked at whole in memory, but must not wait there for its client.
+#[tokio::test]
+async fn a_large_payload_of_an_artefact_comes_whole_and_in_parts() {
+    let (upstream, signer, good) = (NastyUpstream::start().await, Signer::generate().unwrap(), image("good"));
+    let proxy = Proxy::start(&upstream, &signer).await;
+    upstream.registry().push_image("app", "1.0", &good);
+    let payload = format!("{{\"packages\":\"{}\"}}", "x".repeat(500_000));
+    let layer = upstream.registry().put_blob("app", payload.clone());
+    let config = upstream.registry().put_blob("app", "{}");
+    let manifest = json!({
+        "schemaVersion": 2, "mediaType": OCI_MANIFEST, "subject": good.index.descriptor(),
+        "config": { "mediaType": "application/vnd.oci.empty.v1+json", "digest": config, "size": 2 },
+        "layers": [{ "mediaType": "text/spdx+json", "digest": layer, "size": payload.len() }],
+    });
+    let artefact = Document::json(OCI_MANIFEST, &manifest);
+    upstream.registry().put_manifest("app", &artefact.digest.to_string(), artefact.clone());
+    assert_eq!(get(proxy.address, &proxy.manifest_path("app", artefact.digest)).await.status, StatusCode::OK);
+    let path = proxy.blob_path("app", layer);
+    // From the cache, and where the cache lost it from upstream.
+    for lost in [false, true] {
+        if lost {
+            let hex = layer.hex();
+            std::fs::remove_file(proxy.folder().join("blobs/sha256").join(&hex[..2]).join(&hex)).unwrap();
+        }
+        let got = get(proxy.address, &path).await;
+        assert!(got.complete && got.body == payload, "{lost}: {}", got.message());
+        for (asked, part) in [("bytes=5-9", &payload[5..10]), ("bytes=-3", &payload[payload.len() - 3..])] {
+            let got = send(proxy.address, Http::One, Method::GET, &path, &[("range", asked)]).await;
+            assert!(got.status == StatusCode::PARTIAL_CONTENT && got.body == part, "{got:?}");
+        }
+        let got = send(proxy.address, Http::One, Method::GET, &path, &[("range", "bytes=600000-")]).await;
+        assert_eq!(got.status, StatusCode::RANGE_NOT_SATISFIABLE);
+        let head = send(proxy.address, Http::One, Method::HEAD, &path, &[]).await;
+        assert_eq!(head.header("content-length"), payload.len().to_string());
+    }
+}
+
 /// Whoever can write to the cache folder changes what has arrived before it is passed on. Its digest was
 /// taken when it came from upstream.
 #[tokio::test]
