@@ -1,5 +1,7 @@
 //! Verdicts from the ledger: whoever can write to it can make us forget, not believe.
 
+use std::sync::Arc;
+
 use assay::trust::{
     Decision, DockerReference, Enforcement, Judgement, Material, Recorded, Require, Rule, SignerSeen, Verified, recall,
 };
@@ -10,7 +12,7 @@ use super::world::{
 
 fn judged(scene: &Scene) -> Recorded {
     let verdict = match scene.judge() {
-        Judgement::Allow(verified) => verified.verdict().clone(),
+        Judgement::Allow(verified) => Arc::clone(verified.verdict()),
         Judgement::Refuse(verdict) | Judgement::Unknown(verdict) => verdict,
     };
     // As the ledger keeps it.
