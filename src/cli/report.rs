@@ -100,7 +100,7 @@ impl<'a> Report<'a> {
         if steps && let Some(command) = self.cosign_command() {
             lines.push(format!("  {:<10} {command}", "cosign"));
         }
-        lines.join("\n")
+        lines.iter().map(|line| plain(line)).collect::<Vec<_>>().join("\n")
     }
 
     /// For programs: one object, schema `assay.verify/v1`.
@@ -170,4 +170,34 @@ fn candidate_lines(number: usize, count: usize, candidate: &CandidateReport) -> 
         lines.push(format!("    {} {:<16} {}", if check.passed { "✔" } else { "✖" }, check.name, check.detail));
     }
     lines
+}
+
+/// One line without what steers a terminal or turns its text around: details hold upstream's words.
+fn plain(line: &str) -> String {
+    let steers = |c: char| c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    line.chars().map(|c| if steers(c) { '\u{fffd}' } else { c }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pull::Refusal;
+    use crate::trust::Reason;
+
+    #[test]
+    fn upstreams_words_cannot_steer_the_terminal_or_add_a_line() {
+        let image: ImageName = "ghcr.io/acme/app:1".parse().unwrap();
+        let refusal = Refusal {
+            repository: image.repository.clone(),
+            asked: "1".to_owned(),
+            reason: Reason::UnsafeManifest,
+            rule: None,
+            detail: "`x\u{1b}[2J\n  verdict    verified\u{202e}`".to_owned(),
+            next_step: String::new(),
+            verdict: None,
+        };
+        let text = Report::new(&image, &Err(PullError::Refused(Box::new(refusal)))).text(true);
+        assert!(text.contains("`x\u{fffd}[2J\u{fffd}  verdict    verified\u{fffd}`"), "{text}");
+        assert_eq!(text.lines().count(), 4, "{text}");
+    }
 }

@@ -31,6 +31,12 @@ const STEPS: [&str; 1] = ["
     ) WITHOUT ROWID;
 "];
 
+/// Manifests without a verdict of their own come last: of two equal in that, none is better.
+const PARENTS: &str = "
+    SELECT parent FROM edge LEFT JOIN verdict ON verdict.repository = edge.repository AND verdict.digest = edge.parent
+    WHERE edge.repository = ?1 AND child = ?2
+    ORDER BY outcome IS 'verified' DESC, judged_at DESC LIMIT ?3";
+
 /// How long a statement waits for another process that looks at the file.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -170,7 +176,8 @@ impl Ledger {
         .await
     }
 
-    /// Which recorded manifests name this digest, at most `limit`.
+    /// Which recorded manifests name this digest, at most `limit`; those that were verified last come
+    /// first, because the others may rest on keys that are no longer trusted.
     pub async fn parents(
         &self,
         repository: &Repository,
@@ -178,7 +185,7 @@ impl Ledger {
         limit: u32,
     ) -> Result<Vec<Digest>, LedgerError> {
         let key = (repository.to_string(), child.to_string(), limit);
-        self.digests("SELECT parent FROM edge WHERE repository = ?1 AND child = ?2 LIMIT ?3", key).await
+        self.digests(PARENTS, key).await
     }
 
     /// Which manifests a recorded manifest names, at most `limit`.

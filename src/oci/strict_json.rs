@@ -4,6 +4,7 @@
 //! equal ones; serde does neither. A document that two parsers read differently could be verified
 //! as one thing and used as another, so such documents are refused (CVE-2021-41190 and its class).
 
+use std::cell::Cell;
 use std::collections::HashSet;
 use std::fmt;
 
@@ -11,6 +12,10 @@ use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess,
 
 /// Deepest nesting we read. Manifests need 5; Go's and serde's own limits are far higher.
 pub const DEPTH_MAX: usize = 32;
+
+/// Most values in one document, where the end of a list counts as one. Parsed, the smallest take some thirty times their bytes; the largest
+/// index that we read has half as many.
+pub const VALUES_MAX: usize = 65_536;
 
 /// Keys with a meaning in manifests and signature payloads; any other spelling of them is refused.
 const KNOWN_KEYS: [&str; 26] = [
@@ -46,34 +51,40 @@ const KNOWN_KEYS: [&str; 26] = [
 const FREE_FORM: [&str; 3] = ["annotations", "optional", "predicate"];
 
 /// Checks that `bytes` is one UTF-8 JSON document that every parser reads alike: no byte-order mark,
-/// nothing behind it, no key twice, no known key in another spelling, at most [`DEPTH_MAX`] deep.
+/// nothing behind it, no key twice, no known key in another spelling, at most [`DEPTH_MAX`] deep, and
+/// of at most [`VALUES_MAX`] values.
 ///
 /// # Errors
 /// A sentence that says what is wrong and where.
 pub fn check(bytes: &[u8]) -> Result<(), String> {
     let text = std::str::from_utf8(bytes).map_err(|e| format!("not UTF-8 at byte {}", e.valid_up_to()))?;
     let mut parser = serde_json::Deserializer::from_str(text);
-    Strict { depth: 0, free_keys: false }.deserialize(&mut parser).map_err(|e| e.to_string())?;
+    let left = Cell::new(VALUES_MAX);
+    Strict { depth: 0, free_keys: false, left: &left }.deserialize(&mut parser).map_err(|e| e.to_string())?;
     parser.end().map_err(|e| e.to_string())
 }
 
 #[derive(Clone, Copy)]
-struct Strict {
+struct Strict<'a> {
     depth: usize,
     /// Below one of [`FREE_FORM`].
     free_keys: bool,
+    /// How many more values there may be.
+    left: &'a Cell<usize>,
 }
 
-impl Strict {
+impl Strict<'_> {
     fn inner<E: serde::de::Error>(self, free_keys: bool) -> Result<Self, E> {
         if self.depth == DEPTH_MAX {
             return Err(E::custom(format_args!("nested deeper than {DEPTH_MAX}")));
         }
-        Ok(Self { depth: self.depth + 1, free_keys })
+        let left = self.left.get().checked_sub(1);
+        self.left.set(left.ok_or_else(|| E::custom(format_args!("more than {VALUES_MAX} values")))?);
+        Ok(Self { depth: self.depth + 1, free_keys, ..self })
     }
 }
 
-impl<'de> DeserializeSeed<'de> for Strict {
+impl<'de> DeserializeSeed<'de> for Strict<'_> {
     type Value = ();
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
@@ -81,7 +92,7 @@ impl<'de> DeserializeSeed<'de> for Strict {
     }
 }
 
-impl<'de> Visitor<'de> for Strict {
+impl<'de> Visitor<'de> for Strict<'_> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -163,6 +174,9 @@ mod tests {
             assert!(error.contains(why), "{bad}: {error}");
         }
         assert!(check(b"{\"a\":\"\xff\"}").unwrap_err().contains("UTF-8"));
+        let list = |values: usize| format!("[{}0]", "0,".repeat(values - 1));
+        assert_eq!(check(list(VALUES_MAX - 1).as_bytes()), Ok(()));
+        assert!(check(list(VALUES_MAX).as_bytes()).unwrap_err().contains("more than 65536 values"));
         assert!(check(("[".repeat(40) + &"]".repeat(40)).as_bytes()).unwrap_err().contains("nested deeper"));
     }
 

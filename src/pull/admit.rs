@@ -145,9 +145,15 @@ impl Gatekeeper {
         Ok((admission, if had_bytes { CacheOutcome::Hit } else { CacheOutcome::Fill }))
     }
 
-    /// What is known about a manifest without judging an enforced rule afresh. `None`: nothing.
+    /// What is known about a manifest without judging an enforced rule afresh. `None`: nothing. Where
+    /// nothing is enforced, what was let through once is forgotten soon, and so it is judged again.
     pub(super) async fn known(&self, question: &Question) -> Result<Option<Admission>, PullError> {
-        self.0.known(question, None, 0).await
+        match self.0.known(question, None, 0).await? {
+            None if !matches!(question.rule.enforcement(), Enforcement::Enforce(_)) => {
+                Ok(Some(self.admit(question.clone(), None).await?.0))
+            }
+            known => Ok(known),
+        }
     }
 
     /// Opens a manifest that a verified index names, and remembers what it names itself.

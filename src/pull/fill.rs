@@ -1,4 +1,4 @@
-//! One running fetch per content, whatever the number of clients. It outlives its first client.
+//! One running fetch per content of a repository, whatever the number of clients. It outlives its first client.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -26,11 +26,17 @@ const REMEMBERED: u64 = 4096;
 /// Pieces of a response that are written in one go when they are there already.
 const PIECES_AT_ONCE: usize = 32;
 
+/// What is fetched, and from where.
+type Fetched = (Repository, Claim);
+type Running = Arc<Mutex<HashMap<Fetched, Incoming>>>;
+
 /// All running fetches.
 #[derive(Clone)]
 pub(super) struct Fills {
-    running: Arc<Mutex<HashMap<Claim, Incoming>>>,
-    failures: moka::sync::Cache<Claim, PullError>,
+    /// By repository, too: a repository that answers slowly, or has no such content, must not do so for
+    /// another.
+    running: Running,
+    failures: moka::sync::Cache<Fetched, PullError>,
     suspects: moka::sync::Cache<Digest, ()>,
     store: Arc<DiskStore>,
     places: Arc<Semaphore>,
@@ -62,7 +68,8 @@ impl Fills {
         claim: Claim,
     ) -> Result<(Incoming, CacheOutcome), PullError> {
         let mut running = self.running.lock().expect("no holder of this lock panics");
-        if let Some(incoming) = running.get(&claim)
+        let key = (repository.clone(), claim);
+        if let Some(incoming) = running.get(&key)
             && !matches!(incoming.progress(), Progress::Failed(_))
         {
             self.metrics.follower_joined();
@@ -70,11 +77,11 @@ impl Fills {
         }
         let spool = self.store.begin(claim).map_err(|error| internal(&error))?;
         let incoming = spool.incoming();
-        running.insert(claim, incoming.clone());
+        running.insert(key.clone(), incoming.clone());
         drop(running);
 
         let (fills, repository) = (self.clone(), repository.clone());
-        let landing = Landing { claim, running: Arc::clone(&self.running) };
+        let landing = Landing { key, running: Arc::clone(&self.running) };
         self.tasks.spawn("fill", async move {
             // The semaphore is never closed, so this waits for a place and for nothing else.
             let place = Arc::clone(&fills.places).acquire_owned().await;
@@ -93,8 +100,8 @@ impl Fills {
     }
 
     /// Why the fetch of this content failed.
-    pub(super) fn failure(&self, claim: Claim, why: &Arc<str>) -> PullError {
-        self.failures.get(&claim).unwrap_or_else(|| PullError::Internal(Arc::clone(why)))
+    pub(super) fn failure(&self, repository: &Repository, claim: Claim, why: &Arc<str>) -> PullError {
+        self.failures.get(&(repository.clone(), claim)).unwrap_or_else(|| PullError::Internal(Arc::clone(why)))
     }
 
     async fn run(self, upstream: Arc<Upstream>, repository: Repository, mut spool: Spool) {
@@ -107,18 +114,19 @@ impl Fills {
         match sealed {
             Ok(sealed) => {
                 self.suspects.invalidate(&claim.digest);
-                self.failures.invalidate(&claim);
+                self.failures.invalidate(&(repository, claim));
                 self.metrics.fill_finished(FillOutcome::Sealed);
                 if let Err(error) = self.store.commit(sealed).await {
                     // Readers have the bytes through their own handle; only the next pull pays.
                     tracing::error!(digest = %claim.digest, %error, "fetched content could not be kept");
                 }
             }
-            Err((cause, spool)) => self.give_up(&upstream, claim, cause, spool),
+            Err((cause, spool)) => self.give_up(&upstream, (repository, claim), cause, spool),
         }
     }
 
-    fn give_up(&self, upstream: &Upstream, claim: Claim, cause: Cause, spool: Spool) {
+    fn give_up(&self, upstream: &Upstream, fetched: Fetched, cause: Cause, spool: Spool) {
+        let claim = fetched.1;
         let error = match cause {
             Cause::Spool(SpoolError::Io { path, source }) => {
                 tracing::error!(path = %path.display(), error = %source, "cannot write to the cache folder");
@@ -135,7 +143,7 @@ impl Fills {
         let text = error.to_string();
         tracing::warn!(digest = %claim.digest, registry = %upstream.registry(), error = %text, "fetch failed; nothing kept");
         // Written down before the readers wake up and look.
-        self.failures.insert(claim, error);
+        self.failures.insert(fetched, error);
         spool.fail(&text);
     }
 
@@ -179,12 +187,12 @@ fn internal(error: &dyn std::error::Error) -> PullError {
 
 /// Takes the fetch off the list, also when its task is dropped where it waits.
 struct Landing {
-    claim: Claim,
-    running: Arc<Mutex<HashMap<Claim, Incoming>>>,
+    key: Fetched,
+    running: Running,
 }
 
 impl Drop for Landing {
     fn drop(&mut self) {
-        self.running.lock().expect("no holder of this lock panics").remove(&self.claim);
+        self.running.lock().expect("no holder of this lock panics").remove(&self.key);
     }
 }

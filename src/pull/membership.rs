@@ -13,7 +13,7 @@ use super::error::{PullError, Refusal};
 /// How many manifests that name a blob are tried.
 const PARENTS_MAX: u32 = 16;
 
-/// How many verified indexes of a repository are searched for a blob that nothing known names.
+/// How many verified manifests of a repository are searched for a blob that nothing known names.
 ///
 /// dockerd keeps manifests: after `docker rmi` it asks for the tag by HEAD and then for the layers,
 /// and never for the platform's manifest, so we may not have seen what it names.
@@ -107,15 +107,18 @@ impl Membership {
         trouble.map_or(Ok(None), Err)
     }
 
-    /// Opens what the latest verified indexes name, until one names the blob.
+    /// Looks at the latest verified manifests, and opens what they name, until one names the blob.
     async fn through_tops(&self, question: &Question) -> Result<Option<Member>, PullError> {
         let tops = self.ledger.tops(&question.repository, TOPS_MAX).await.unwrap_or_default();
-        for top in tops {
-            let Ok(Some(Admission::Image(index))) = self.gatekeeper.known(&about(question, top)).await else {
+        for digest in tops {
+            let Ok(Some(Admission::Image(top))) = self.gatekeeper.known(&about(question, digest)).await else {
                 continue;
             };
-            for child in index.manifests().take(CHILDREN_MAX) {
-                let opened = self.gatekeeper.open_child(&about(question, child.digest()), &index).await;
+            if let Some(blob) = top.blob(question.digest) {
+                return Ok(Some(Member::Image(blob)));
+            }
+            for child in top.manifests().take(CHILDREN_MAX) {
+                let opened = self.gatekeeper.open_child(&about(question, child.digest()), &top).await;
                 let Ok(Some(image)) = opened else { continue };
                 if let Some(member) = Member::of(&Admission::Image(image), question.digest) {
                     return Ok(Some(member));

@@ -197,7 +197,7 @@ impl Puller {
         // What is small is checked before its first byte leaves; what is part of a whole must be; and
         // what was bad a moment ago gets a readable answer instead of a cut.
         let wait_for_seal = claim.size <= HOLD_BACK || range.is_some() || self.fills.is_suspect(claim.digest);
-        self.wait(incoming.clone(), wait_for_seal).await?;
+        self.wait(question, incoming.clone(), wait_for_seal).await?;
         let servable = Servable::arriving(admitted, incoming, range).ok_or_else(mixed_up)?;
         Ok(Answer { servable, cache })
     }
@@ -235,13 +235,24 @@ impl Puller {
             );
             return Err(not_an_artefact(question, detail));
         }
+        let range = match want {
+            BlobWant::Head | BlobWant::Whole => None,
+            BlobWant::Range(ask) => Some(ask.within(claim.size).ok_or(PullError::Range { size: claim.size })?),
+        };
         let _permit = self.inspections.acquire().await.map_err(|_| mixed_up())?;
         let (bytes, cache) = self.whole(question, claim).await?;
         let inspected = blob.inspect(bytes).map_err(|why| not_an_artefact(question, why.to_string()))?;
+        // The permit ends with this call, and the client may take minutes: what is large waits on disk.
+        if claim.size > HOLD_BACK
+            && let Ok(Some(stored)) = self.store.open_blob(claim).await
+            && let Ok(Some(servable)) = Servable::inspected_stored(&inspected, stored, range).await
+        {
+            return Ok(Answer { servable, cache });
+        }
         let servable = Servable::inspected(&inspected);
-        let servable = match want {
-            BlobWant::Head | BlobWant::Whole => servable,
-            BlobWant::Range(ask) => servable.cut(ask.within(claim.size).ok_or(PullError::Range { size: claim.size })?),
+        let servable = match range {
+            None => servable,
+            Some(range) => servable.cut(range),
         };
         Ok(Answer { servable, cache })
     }
@@ -252,8 +263,9 @@ impl Puller {
         if let Ok(Some(bytes)) = self.store.read(claim.digest, max).await {
             return Ok((bytes, CacheOutcome::Hit));
         }
-        let (incoming, cache) = self.join(question, claim)?;
-        self.wait(incoming.clone(), true).await?;
+        let (mut incoming, cache) = self.join(question, claim)?;
+        self.wait(question, incoming.clone(), true).await?;
+        incoming.settled().await;
         let mut bytes = BytesMut::with_capacity(max);
         while bytes.len() < max {
             let piece = incoming.read_at(bytes.len() as u64, max - bytes.len()).await;
@@ -266,10 +278,10 @@ impl Puller {
         Ok((bytes.freeze(), cache))
     }
 
-    async fn wait(&self, mut incoming: Incoming, for_seal: bool) -> Result<(), PullError> {
+    async fn wait(&self, question: &Question, mut incoming: Incoming, for_seal: bool) -> Result<(), PullError> {
         let claim = incoming.want();
         let arrived = if for_seal { incoming.sealed().await } else { incoming.started().await };
-        arrived.map_err(|why| self.fills.failure(claim, &why))
+        arrived.map_err(|why| self.fills.failure(&question.repository, claim, &why))
     }
 
     /// Tags, as upstream lists them. Names only: what they stand for goes through the gate when asked.

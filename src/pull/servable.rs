@@ -70,6 +70,24 @@ impl Servable {
         }
     }
 
+    /// The same, or a part of it, from the store, so that a slow client holds no memory. `None` if it is
+    /// another's content.
+    pub async fn inspected_stored(
+        payload: &Inspected,
+        blob: StoredBlob,
+        range: Option<ByteRange>,
+    ) -> Result<Option<Self>, ContentError> {
+        let claim = payload.blob().claim();
+        if blob.claim() != claim || range.is_some_and(|range| range.end > claim.size) {
+            return Ok(None);
+        }
+        let reader = match range {
+            None => blob.read_whole(),
+            Some(range) => blob.read_range(range).await?,
+        };
+        Ok(Some(Self { range, content: Content::Stored(Box::new(reader)), ..Self::inspected(payload) }))
+    }
+
     /// An admitted blob's size and digest, without its bytes.
     pub fn head(admitted: &AdmittedBlob) -> Self {
         Self::blob(admitted, Content::Nothing)

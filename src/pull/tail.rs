@@ -3,6 +3,8 @@
 //! The last 64 KiB stay here until the digest is known: a client may read ahead of verification,
 //! but can never hold complete bad content.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
 use crate::oci::{ByteRange, Claim};
@@ -34,12 +36,12 @@ impl Tail {
     pub(super) async fn next(&mut self) -> Result<Option<Bytes>, ContentError> {
         let Claim { digest, size } = self.incoming.want();
         loop {
-            let limit = match self.incoming.progress() {
+            let progress = self.incoming.progress();
+            let limit = match &progress {
                 Progress::Writing(_) if self.is_part => 0,
-                Progress::Writing(written) => written.min(size.saturating_sub(HOLD_BACK)),
-                Progress::Sealed(state) if self.incoming.is_still(state) => self.end,
-                Progress::Sealed(_) => return Err(ContentError::Rejected(digest, "the file changed on disk".into())),
-                Progress::Failed(why) => return Err(ContentError::Rejected(digest, why)),
+                Progress::Writing(written) => (*written).min(size.saturating_sub(HOLD_BACK)),
+                Progress::Sealed(_) => self.end,
+                Progress::Failed(why) => return Err(ContentError::Rejected(digest, Arc::clone(why))),
             };
             if self.at >= self.end && limit == self.end {
                 return Ok(None);
@@ -49,6 +51,12 @@ impl Tail {
                 let piece = self.incoming.read_at(self.at, length).await.map_err(|e| ContentError::Io(digest, e))?;
                 if piece.is_empty() {
                     return Err(ContentError::Rejected(digest, "the spool is shorter than what was written".into()));
+                }
+                // Asked behind the reading: what changes later was not read.
+                if let Progress::Sealed(state) = progress
+                    && !self.incoming.is_still(state)
+                {
+                    return Err(ContentError::Rejected(digest, "the file changed on disk".into()));
                 }
                 self.at += piece.len() as u64;
                 return Ok(Some(piece));

@@ -3,7 +3,7 @@
 //! ```text
 //! DIR/lock                        held by the one process that uses DIR
 //! DIR/blobs/sha256/ab/abcd…       content, named by its digest; never changed once there
-//! DIR/spool/<n>                   content on its way in; emptied at start
+//! DIR/spool/<n>                   content on its way in, nameless where that can be; emptied at start
 //! ```
 
 use std::collections::HashMap;
@@ -111,6 +111,7 @@ impl DiskStore {
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => false,
                 Err(error) => return Err(io("create", folder)(error)),
             };
+            on_disk::give_name(sealed.file(), sealed.path()).map_err(io("name", sealed.path()))?;
             fs::rename(sealed.path(), &target).map_err(io("publish", &target))?;
             sealed.published();
             let sync = |path: &Path| on_disk::open_folder(path).and_then(|f| f.sync_all()).map_err(io("sync", path));

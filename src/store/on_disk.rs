@@ -2,18 +2,22 @@
 
 use std::fs::File;
 use std::io;
+use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, ResolveFlags, openat2};
 use rustix::io::{ReadWriteFlags, preadv2};
 
 use super::buffer::Buffer;
 
 /// Ten ticks of the coarsest clock that Linux stamps files with.
 const SETTLED_NS: i64 = 100_000_000;
+
+/// Where Linux shows the open files of a process; the only way to name one without privileges.
+const OWN_FILES: &str = "/proc/self/fd";
 
 /// Which file this is and when it last changed. Equal identities mean: the bytes hashed then are the
 /// bytes there now, unless somebody writes to the raw device.
@@ -52,14 +56,40 @@ impl Identity {
         (self.device, self.inode, self.size, self.modified) == (other.device, other.inode, other.size, other.modified)
     }
 
+    /// Whether `file`, which had this identity, was not written to since. That it lost its name says
+    /// nothing about its bytes: we put the same content in its place.
+    pub(super) fn is_untouched(&self, file: &File) -> io::Result<bool> {
+        let now = Self::of(file)?;
+        Ok(now == *self || (now.same_content(self) && file.metadata()?.nlink() == 0))
+    }
+
     pub(super) fn size(&self) -> u64 {
         self.size
     }
 }
 
-/// A new file that only this user can read. Fails if anything is there already.
+/// A new file that only this user can read. It has no name until [`give_name`], so that nobody else can
+/// write to what was hashed already; file systems that cannot do so name it `path` at once.
+///
+/// # Errors
+/// What the disk says; where names are needed, also when anything is there already.
 pub(super) fn create_private(path: &Path) -> io::Result<File> {
+    let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
+    if let Some(folder) = path.parent().filter(|_| Path::new(OWN_FILES).exists())
+        && let Ok(file) = rustix::fs::openat(CWD, folder, flags, Mode::RUSR | Mode::WUSR)
+    {
+        return Ok(File::from(file));
+    }
     std::fs::OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(path)
+}
+
+/// Names a file of [`create_private`], unless it has its name already.
+pub(super) fn give_name(file: &File, path: &Path) -> io::Result<()> {
+    if file.metadata()?.nlink() > 0 {
+        return Ok(());
+    }
+    let itself = format!("{OWN_FILES}/{}", file.as_raw_fd());
+    Ok(rustix::fs::linkat(CWD, itself, CWD, path, AtFlags::SYMLINK_FOLLOW)?)
 }
 
 /// Opens an ordinary file below `root` that is this user's own and has one name; follows no symbolic

@@ -104,6 +104,7 @@ pub struct Unsealed {
 #[derive(Debug)]
 pub struct Sealed {
     path: PathBuf,
+    file: Arc<File>,
     want: Claim,
     published: bool,
 }
@@ -209,7 +210,8 @@ impl Spool {
             Err(error) => return Err(Box::new(Unsealed { error, spool: self })),
         };
         self.progress.send_replace(Progress::Sealed(sealed_as));
-        Ok(Sealed { path: std::mem::take(&mut self.path), want: self.want, published: false })
+        let file = Arc::clone(&self.file);
+        Ok(Sealed { path: std::mem::take(&mut self.path), file, want: self.want, published: false })
     }
 
     async fn check(&mut self) -> Result<Identity, SpoolError> {
@@ -264,8 +266,13 @@ impl Sealed {
         self.want
     }
 
+    /// Where it lies, or is to be named before it is published.
     pub(super) fn path(&self) -> &std::path::Path {
         &self.path
+    }
+
+    pub(super) fn file(&self) -> &File {
+        &self.file
     }
 
     /// The file now lies under its digest.

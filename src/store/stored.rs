@@ -109,15 +109,25 @@ impl StoredBlob {
         on_disk::remove_quietly(&self.path);
     }
 
+    /// Whether the file is still the one that was opened, in the state in which it was.
+    fn confirm_unchanged(&self) -> Result<(), StoredError> {
+        let digest = self.claim.digest;
+        if self.identity.is_untouched(&self.file).map_err(|e| StoredError::Io(digest, e))? {
+            return Ok(());
+        }
+        self.forget();
+        Err(StoredError::Changed(digest))
+    }
+
     fn confirm(&self, got: Digest) -> Result<(), StoredError> {
         let digest = self.claim.digest;
-        // The file must not have changed while it was read, either.
-        let unchanged = Identity::of(&self.file).map_err(|e| StoredError::Io(digest, e))? == self.identity;
-        if got != digest || !unchanged {
+        if got != digest {
             self.forget();
             return Err(StoredError::Changed(digest));
         }
-        if self.settled {
+        // What was hashed is what was read. What will be read is that only if the file stays as it is.
+        let unchanged = Identity::of(&self.file).map_err(|e| StoredError::Io(digest, e))? == self.identity;
+        if self.settled && unchanged {
             self.hashed.lock().expect("no holder of this lock panics").insert(digest, self.identity);
         }
         Ok(())
@@ -143,7 +153,13 @@ impl StoredReader {
                 return Err(StoredError::Changed(digest));
             }
             self.at += piece.len() as u64;
-            let Some(check) = &mut self.check else { return Ok(Some(piece)) };
+            let Some(check) = &mut self.check else {
+                // What was hashed before must not have changed since: the end stays here if it did.
+                if self.at == self.end {
+                    self.blob.confirm_unchanged()?;
+                }
+                return Ok(Some(piece));
+            };
             check.hasher.update(&piece);
             let free = self.end.saturating_sub(HOLD_BACK);
             let start = self.at - piece.len() as u64;

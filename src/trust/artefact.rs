@@ -120,15 +120,19 @@ pub(super) fn check_payload(bytes: &[u8]) -> Result<(), NotAnArtefact> {
 }
 
 /// Whether bytes begin with the header of a tar archive, of any kind: the checksum decides, as it does
-/// for whoever unpacks it.
+/// for whoever unpacks it. They take the sum of the bytes as signed numbers, too, as old tars wrote it,
+/// and some read the number only as far as its digits go.
 fn is_tar(bytes: &[u8]) -> bool {
     const SUM: std::ops::Range<usize> = 148..156;
     let Some(header) = bytes.get(..512) else { return false };
-    let Some(written) = header.get(SUM).and_then(|sum| std::str::from_utf8(sum).ok()) else { return false };
-    let blanks = SUM.len() as u64 * u64::from(b' ');
-    let others = header.iter().enumerate().filter(|(at, _)| !SUM.contains(at));
-    let sum = others.map(|(_, byte)| u64::from(*byte)).sum::<u64>() + blanks;
-    u64::from_str_radix(written.trim_matches([' ', '\0']), 8) == Ok(sum)
+    let Some(Ok(written)) = header.get(SUM).map(std::str::from_utf8) else { return false };
+    let written = written.trim_start_matches(|c: char| c.is_ascii_whitespace() || c == '\0');
+    let digits = written.split(|c: char| !c.is_digit(8)).next().unwrap_or_default();
+    let blanks = SUM.len() as i64 * i64::from(b' ');
+    let others = || header.iter().enumerate().filter(|(at, _)| !SUM.contains(at)).map(|(_, byte)| *byte);
+    let unsigned = others().map(i64::from).sum::<i64>() + blanks;
+    let signed = others().map(|byte| i64::from(byte.cast_signed())).sum::<i64>() + blanks;
+    i64::from_str_radix(digits, 8).is_ok_and(|written| written == unsigned || written == signed)
 }
 
 /// What an object of a JSON document has of an image's config. In cosign's own artefacts `config` is
