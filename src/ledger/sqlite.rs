@@ -72,7 +72,30 @@ pub enum LedgerError {
 
 impl Ledger {
     /// Opens the ledger of a cache folder, making it if needed. Blocks on the disk; called at start.
+    ///
+    /// A file that is no database any more is set aside: the ledger only remembers, and what it
+    /// remembered is looked up again.
     pub fn open(path: &Path) -> Result<Self, LedgerError> {
+        match Self::open_file(path) {
+            Err(LedgerError::Sqlite(error)) if is_damaged(&error) => {
+                let aside = path.with_extension("sqlite.damaged");
+                tracing::error!(path = %path.display(), %error, aside = %aside.display(), "the ledger is damaged; starting with an empty one");
+                if let Err(error) = std::fs::rename(path, &aside) {
+                    tracing::error!(path = %path.display(), %error, "the damaged ledger could not be set aside");
+                }
+                for suffix in ["-wal", "-shm"] {
+                    // Absent in most cases; a leftover that stays makes the second try fail, and says so.
+                    let mut beside = path.as_os_str().to_owned();
+                    beside.push(suffix);
+                    let _absent = std::fs::remove_file(beside);
+                }
+                Self::open_file(path)
+            }
+            opened => opened,
+        }
+    }
+
+    fn open_file(path: &Path) -> Result<Self, LedgerError> {
         let connection = Connection::open(path)?;
         connection.pragma_update(None, "journal_mode", "WAL")?;
         // A verdict must not be lost by a power cut after we answered under it: FULL costs 1 ms.
@@ -249,6 +272,11 @@ impl Ledger {
     }
 }
 
+fn is_damaged(error: &rusqlite::Error) -> bool {
+    use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase};
+    matches!(error.sqlite_error_code(), Some(DatabaseCorrupt | NotADatabase))
+}
+
 fn insert_edges(transaction: &Transaction<'_>, repository: &Repository, edges: &Edges) -> Result<(), LedgerError> {
     let Some(parent) = edges.parent else { return Ok(()) };
     let (repository, parent) = (repository.to_string(), parent.to_string());
@@ -283,6 +311,17 @@ mod tests {
         assert_eq!(ledger.tag(&repository, &tag).await.unwrap(), Some(index));
         assert!(ledger.parents(&other, child, 8).await.unwrap().is_empty(), "membership is per repository");
         assert_eq!(ledger.tag(&other, &tag).await.unwrap(), None);
+    }
+
+    #[tokio::test]
+    async fn a_damaged_ledger_is_set_aside() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ledger.sqlite");
+        std::fs::write(&path, "no database at all, but long enough to look at".repeat(100)).unwrap();
+        let ledger = Ledger::open(&path).unwrap();
+        let repository: Repository = "ghcr.io/acme/app".parse().unwrap();
+        assert!(ledger.tops(&repository, 8).await.unwrap().is_empty());
+        assert!(folder.path().join("ledger.sqlite.damaged").exists());
     }
 
     #[test]

@@ -68,15 +68,19 @@ impl DiskStore {
         // The mode above is only for folders made now; what lies here is nobody else's.
         fs::set_permissions(folder, fs::Permissions::from_mode(0o700)).map_err(at("protect", folder))?;
         let lock_path = folder.join("lock");
-        let lock = File::create(&lock_path).map_err(at("create", &lock_path))?;
+        let lock = on_disk::open_lock(&lock_path).map_err(at("create", &lock_path))?;
         match lock.try_lock() {
             Ok(()) => {}
             Err(fs::TryLockError::WouldBlock) => return Err(StoreError::InUse(folder.to_owned())),
             Err(fs::TryLockError::Error(source)) => return Err(at("lock", &lock_path)(source)),
         }
         for entry in fs::read_dir(&spool).map_err(at("read", &spool))? {
-            let path = entry.map_err(at("read", &spool))?.path();
-            fs::remove_file(&path).map_err(at("remove", &path))?;
+            let entry = entry.map_err(at("read", &spool))?;
+            let path = entry.path();
+            // We make no folders there; one that somebody else made must not keep us from starting.
+            let is_folder = entry.file_type().is_ok_and(|kind| kind.is_dir());
+            let removed = if is_folder { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
+            removed.map_err(at("remove", &path))?;
         }
         let root = on_disk::open_folder(&blobs).map_err(at("open", &blobs))?;
         Ok(Self { folder: folder.to_owned(), root, next_spool: AtomicU64::new(0), hashed: Arc::default(), _lock: lock })
@@ -191,7 +195,7 @@ impl DiskStore {
         match found {
             Ok(found) => Ok(found),
             // A link, a device or somebody else's file: not ours, so not there.
-            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => {
                 self.remove_changed(digest).await;
                 Ok(None)
             }

@@ -96,7 +96,7 @@ pub(super) fn give_name(file: &File, path: &Path) -> io::Result<()> {
 /// link on the way. `None` when there is nothing.
 ///
 /// # Errors
-/// `PermissionDenied` when what is there is a link, a device, somebody else's, or has a second name.
+/// `InvalidData` when what is there is a link, a device, somebody else's, or has a second name.
 pub(super) fn open_own(root: &File, below: &Path) -> io::Result<Option<File>> {
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
@@ -104,16 +104,22 @@ pub(super) fn open_own(root: &File, below: &Path) -> io::Result<Option<File>> {
         Ok(descriptor) => File::from(descriptor),
         Err(rustix::io::Errno::NOENT) => return Ok(None),
         Err(rustix::io::Errno::LOOP | rustix::io::Errno::XDEV | rustix::io::Errno::NOTDIR) => {
-            return Err(io::Error::new(io::ErrorKind::PermissionDenied, "a link or a file in the place of a folder"));
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "a link or a file in the place of a folder"));
         }
         Err(error) => return Err(error.into()),
     };
     let meta = file.metadata()?;
     let own = meta.is_file() && meta.nlink() == 1 && meta.uid() == rustix::process::geteuid().as_raw();
     if !own {
-        return Err(io::Error::new(io::ErrorKind::PermissionDenied, "not an ordinary file of our own with one name"));
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "not an ordinary file of our own with one name"));
     }
     Ok(Some(file))
+}
+
+/// Opens the file that is locked, making it if needed. Writes nothing into it and follows no link.
+pub(super) fn open_lock(path: &Path) -> io::Result<File> {
+    let flags = i32::try_from(OFlags::NOFOLLOW.bits()).map_err(io::Error::other)?;
+    std::fs::OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).custom_flags(flags).open(path)
 }
 
 /// Opens a folder for [`open_own`] and for syncing.
