@@ -13,7 +13,7 @@ COPY src ./src
 RUN cargo build --release --locked --bin assay && install -D -s target/release/assay /out/assay
 
 FROM debian:bookworm-slim
-# Without the system's certificates no upstream can be asked, so Assay does not start.
+# Without the system's certificates no https upstream can be asked, so Assay does not start.
 RUN apt-get update \
     && apt-get install -y --no-install-recommends ca-certificates \
     && rm -rf /var/lib/apt/lists/* \

@@ -34,7 +34,9 @@ pub(super) struct Wanted<'a> {
 /// Opens the cache folder and puts a puller together.
 pub(super) fn puller(wanted: Wanted<'_>, tasks: &Tasks) -> anyhow::Result<Puller> {
     let Wanted { folder, policy, upstreams, limits, fetches_max, metrics } = wanted;
-    let store = DiskStore::open(folder).with_context(|| format!("cannot use the cache folder {}", folder.display()))?;
+    let store = DiskStore::open(folder).with_context(|| {
+        format!("cannot use the cache folder {} (another one: [cache] dir, or ASSAY_CACHE__DIR)", folder.display())
+    })?;
     let ledger = Ledger::open(&folder.join(LEDGER))?;
     Ok(Puller::new(PullerParts {
         policy: Arc::new(policy),

@@ -20,7 +20,13 @@ pub fn check_config(
 ) -> io::Result<Exit> {
     let loaded = match file {
         Some(path) => Settings::load(path),
-        None => Settings::builtin(),
+        None => {
+            writeln!(
+                talk,
+                "no configuration file found; this is the built-in one, which blocks nothing (name a file with -c FILE)\n"
+            )?;
+            Settings::builtin()
+        }
     };
     report(loaded, colour, out, talk)
 }

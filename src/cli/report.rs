@@ -81,21 +81,28 @@ impl<'a> Report<'a> {
                 }
                 line("log", "not checked (tlog = \"off\")");
             }
-            if let Some((reason, detail)) = verdict.refusal() {
+            if let (Some((reason, detail)), Ok(_)) = (verdict.refusal(), self.result) {
                 line("reason", &format!("{}: {detail}", reason.code()));
                 line("next step", reason.next_step());
             }
-            if steps {
-                lines.extend(step_lines(verdict));
-            }
         }
         match self.result {
-            Err(PullError::Refused(refusal)) if refusal.verdict.is_none() => {
+            Err(PullError::Refused(refusal)) => {
                 lines.push(format!("  {:<10} {}: {}", "reason", refusal.reason.code(), refusal.detail));
                 lines.push(format!("  {:<10} {}", "next step", refusal.next_step));
             }
-            Err(PullError::Refused(_)) | Ok(_) => {}
+            Ok(_) => {}
+            Err(error @ PullError::UnknownRegistry(_)) => {
+                lines.push(format!("  {:<10} {error}", "cause"));
+                lines.push(format!(
+                    "  {:<10} add an [upstream] for it to the configuration, or name the signer with --key",
+                    "next step"
+                ));
+            }
             Err(error) => lines.push(format!("  {:<10} {error}", "cause")),
+        }
+        if steps && let Some(verdict) = self.verdict() {
+            lines.extend(step_lines(verdict));
         }
         if steps && let Some(command) = self.cosign_command() {
             lines.push(format!("  {:<10} {command}", "cosign"));

@@ -112,6 +112,10 @@ impl Transport {
         if error.is_timeout() {
             return UpstreamError::TimedOut { asked };
         }
+        if find::<rustls::Error>(&error).is_some_and(|tls| matches!(tls, rustls::Error::InvalidMessage(_))) {
+            let hint = "it does not answer in TLS; does it speak plain HTTP? Then write http:// in its URL";
+            return UpstreamError::Unreachable { asked, source: Arc::new(std::io::Error::other(hint)) };
+        }
         UpstreamError::Unreachable { asked, source: cause(error) }
     }
 }
