@@ -20,7 +20,7 @@ const LAYERS: [(&str, &[&str]); 10] = [
 ];
 
 /// They know no business; what they may use of ours.
-const HELPERS: [(&str, &[&str]); 3] = [("clock", &[]), ("tasks", &[]), ("telemetry", &["clock"])];
+const HELPERS: [(&str, &[&str]); 4] = [("clock", &[]), ("secret", &[]), ("tasks", &[]), ("telemetry", &["clock"])];
 
 /// What decides must not depend on the time of day, on running tasks, or on what is logged.
 const WITHOUT_HELPERS: [&str; 2] = ["oci", "trust"];

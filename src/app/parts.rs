@@ -13,7 +13,7 @@ use crate::store::DiskStore;
 use crate::tasks::Tasks;
 use crate::telemetry::Metrics;
 use crate::trust::Policy;
-use crate::upstream::{Credentials, NetworkOptions, Proxy, Secret, SignatureLimits, UpstreamOptions, Upstreams};
+use crate::upstream::{Credentials, NetworkOptions, Proxy, SignatureLimits, UpstreamOptions, Upstreams};
 
 /// The ledger's file in the cache folder.
 const LEDGER: &str = "ledger.sqlite";
@@ -70,7 +70,7 @@ fn upstream(written: &config::Upstream) -> UpstreamOptions {
             config::Credentials::None => Credentials::None,
             config::Credentials::DockerConfig => Credentials::DockerConfig,
             config::Credentials::Login { username, password } => {
-                Credentials::Basic { username: username.clone(), password: Secret::new(password.expose()) }
+                Credentials::Basic { username: username.clone(), password: password.clone() }
             }
         },
         token_realms: written.token_realms.iter().map(ToString::to_string).collect(),

@@ -11,7 +11,6 @@ mod file;
 mod finding;
 mod read;
 mod report;
-mod secret;
 mod settings;
 mod source;
 #[cfg(test)]
@@ -20,7 +19,6 @@ mod tree;
 
 pub use env::Override;
 pub use finding::{Problems, Warning};
-pub use secret::Secret;
 pub use settings::{
     Credentials, HostPort, Limits, Log, LogFormat, LogLevel, Network, Proxy, Server, Settings, Tls, Upstream,
 };

@@ -11,13 +11,13 @@ use serde::Deserialize;
 use url::Url;
 
 use crate::oci::Registry;
+use crate::secret::Secret;
 use crate::trust::Policy;
 
 use super::check;
 use super::env::Override;
 use super::finding::{Finding, Problems, Warning};
 use super::read::read;
-use super::secret::Secret;
 use super::source::Sources;
 
 /// A configuration that can be run.

@@ -14,8 +14,8 @@ use moka::future::Cache;
 use tokio::sync::Semaphore;
 
 use super::options::Credentials;
-use super::secret::Secret;
 use crate::oci::Registry;
+use crate::secret::Secret;
 
 /// How long a login from a helper is used; helpers hand out short-lived ones too.
 const LOGIN_TTL: Duration = Duration::from_secs(5 * 60);

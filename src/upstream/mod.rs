@@ -24,7 +24,6 @@ mod listing;
 mod options;
 mod redirect;
 mod retry;
-mod secret;
 mod signatures;
 #[cfg(test)]
 mod tests;
@@ -36,6 +35,5 @@ pub use client::Upstream;
 pub use error::{Asked, Cause, SetupError, UpstreamError};
 pub use listing::{Referrers, TagPage};
 pub use options::{Credentials, NetworkOptions, Proxy, UpstreamOptions};
-pub use secret::Secret;
 pub use signatures::{Collected, Found, Look, LookOutcome, Material, SignatureLimits};
 pub use upstreams::Upstreams;

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use url::Url;
 
-use super::secret::Secret;
 use crate::oci::Registry;
+use crate::secret::Secret;
 
 /// One registry that we may ask.
 #[derive(Clone, Debug)]

@@ -8,7 +8,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::super::file::Text;
 use super::super::report::Report;
-use super::super::secret::Secret;
+use crate::secret::Secret;
 
 /// Keys, certificates and passwords are small; a larger file is the wrong one.
 const SIZE_MAX: u64 = 1024 * 1024;

@@ -12,8 +12,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::{Credentials, NetworkOptions, Proxy, Secret, Upstream, UpstreamOptions, Upstreams};
+use super::{Credentials, NetworkOptions, Proxy, Upstream, UpstreamOptions, Upstreams};
 use crate::oci::{Claim, Digest, Registry, Repository};
+use crate::secret::Secret;
 use fake::Fake;
 
 /// How we ask in tests: no proxy from the environment, short waits, no second try unless wanted.
