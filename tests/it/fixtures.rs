@@ -69,14 +69,21 @@ struct Asked<'a> {
 
 impl Asked<'_> {
     fn outcome(&self) -> String {
-        let signers = self.keys.iter().map(|path| KeySigner {
-            name: path.file_name().unwrap().to_str().unwrap().to_owned(),
-            key: PublicKey::from_pem(&fs::read_to_string(path).unwrap()).unwrap(),
-            not_before: None,
-            not_after: None,
+        let signers = self.keys.iter().map(|path| {
+            trust::Signer::Key(KeySigner {
+                name: path.file_name().unwrap().to_str().unwrap().to_owned(),
+                key: PublicKey::from_pem(&fs::read_to_string(path).unwrap()).unwrap(),
+                not_before: None,
+                not_after: None,
+            })
         });
-        let demand =
-            Demand { require: self.require, signers: signers.collect(), docker_reference: self.reference.clone() };
+        let demand = Demand {
+            require: self.require,
+            signers: signers.collect(),
+            docker_reference: self.reference.clone(),
+            tlog: trust::Tlog::Off,
+            ..Demand::default()
+        };
         let rule = Rule::new("fixture".to_owned(), vec![], Enforcement::Enforce(demand));
         let repository = name(self.repository);
         let search = Search { candidates: self.candidates.clone(), looked_at: vec![] };
@@ -272,15 +279,7 @@ fn images_from_the_real_servers_give_what_cosign_gives_with_a_key() {
 #[test]
 fn what_cosign_attaches_passes_and_what_it_signs_does_not() {
     let Some(sets) = Set::all() else { return };
-    let rule = Rule::new(
-        "fixture".to_owned(),
-        vec![],
-        Enforcement::Enforce(Demand {
-            require: Require::Any,
-            signers: vec![],
-            docker_reference: DockerReference::Ignore,
-        }),
-    );
+    let rule = Rule::new("fixture".to_owned(), vec![], Enforcement::Enforce(Demand::default()));
     let repository = name("registry.test/acme/app");
     let pass = |manifest| trust::pass_artefact(manifest, &repository, &rule, Timestamp::UNIX_EPOCH);
     let mut passed = 0;
