@@ -122,7 +122,9 @@ impl Roots {
                         "`cosign trusted-root create` writes such a file; an instance of Sigstore publishes its own over TUF"
                     }
                     RootError::Unusable(_) => "whoever runs that Sigstore instance must publish a right one",
-                    RootError::Empty => "a trusted root names the authorities and logs of a Sigstore instance",
+                    RootError::Empty => {
+                        "a trusted root names the authorities and logs of a Sigstore instance; a signing config is another file"
+                    }
                 };
                 report.error(path.span(), format!("{}: {error}", path.get_ref())).help(help);
                 None

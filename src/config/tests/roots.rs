@@ -135,7 +135,7 @@ key = "acme.pub"
     12 | empty = "empty.json"
        |         ^^^^^^^^^^^^
        |
-       = help: a trusted root names the authorities and logs of a Sigstore instance
+       = help: a trusted root names the authorities and logs of a Sigstore instance; a signing config is another file
 
     error: policy[0].trust_root[0]: no such trusted root
       --> proxy.toml:16:15
