@@ -6,9 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
 use assay::oci::Digest;
-use assay::trust::{
-    Artifact, IdentitySigner, KeySigner, Matcher, PublicKey, Signer, Tlog, TrustRoot, verify_bundle,
-};
+use assay::trust::{Artifact, IdentitySigner, KeySigner, Matcher, PublicKey, Signer, Tlog, TrustRoot, verify_bundle};
 use clap::Parser;
 
 #[derive(Parser)]
