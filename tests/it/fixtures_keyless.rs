@@ -15,7 +15,10 @@ use serde_json::Value;
 use super::fixtures::{Set, blob, classic, digest, folder, json, manifest, name};
 
 fn key(path: &Path) -> Signer {
-    let key = PublicKey::from_pem(&fs::read_to_string(path).unwrap()).unwrap();
+    named(PublicKey::from_pem(&fs::read_to_string(path).unwrap()).unwrap())
+}
+
+fn named(key: PublicKey) -> Signer {
     Signer::Key(KeySigner { name: "key.pub".to_owned(), key, not_before: None, not_after: None })
 }
 
@@ -54,8 +57,10 @@ fn all_cases_of_the_conformance_suite_by_file_and_by_digest() {
             fs::read_to_string(case.join(file)).map_or_else(|_| default.to_owned(), |text| text.trim().to_owned())
         };
         let own = |file: &str| Some(case.join(file)).filter(|path| path.exists());
-        let signer =
-            own("key.pub").map_or_else(|| identity(&text("issuer", ISSUER), &text("identity", IDENTITY)), |p| key(&p));
+        let signer = match own("key.pub") {
+            Some(path) => PublicKey::from_pem(&fs::read_to_string(path).unwrap()).map(named).map_err(|e| e.to_string()),
+            None => Ok(identity(&text("issuer", ISSUER), &text("identity", IDENTITY))),
+        };
         let root = match own("trusted_root.json") {
             Some(path) => TrustRoot::from_json("given", &fs::read(path).unwrap()),
             None => TrustRoot::public_good(),
@@ -63,10 +68,11 @@ fn all_cases_of_the_conformance_suite_by_file_and_by_digest() {
         let artifact = fs::read(own("artifact").unwrap_or_else(|| folder.join("a.txt"))).unwrap();
         let bundle = fs::read(case.join("bundle.sigstore.json")).unwrap();
         for subject in [Artifact::Bytes(&artifact), Artifact::Digest(Digest::of(&artifact))] {
-            // A root that cannot be used is found when it is read, before any bundle.
+            // A root or a key that cannot be used is found when it is read, before any bundle.
             let result = root.as_ref().map_err(ToString::to_string).and_then(|root| {
+                let signer = signer.as_ref().map_err(Clone::clone)?;
                 let roots = std::slice::from_ref(root);
-                verify_bundle(&bundle, subject, &signer, Tlog::Required, roots).map_err(|failure| failure.to_string())
+                verify_bundle(&bundle, subject, signer, Tlog::Required, roots).map_err(|failure| failure.to_string())
             });
             let should = !case.to_str().unwrap().ends_with("_fail");
             if result.is_ok() == should {
