@@ -14,3 +14,4 @@ mod lies;
 mod pull;
 mod refuse;
 mod support_selftest;
+mod tuf;
