@@ -6,8 +6,11 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
 use assay::oci::Digest;
-use assay::trust::{Artifact, IdentitySigner, KeySigner, Matcher, PublicKey, Signer, Tlog, TrustRoot, verify_bundle};
+use assay::trust::{
+    Artifact, IdentitySigner, KeySigner, Matcher, PublicKey, Signer, Tlog, Trust, TrustRoot, verify_bundle,
+};
 use clap::Parser;
+use jiff::Timestamp;
 
 #[derive(Parser)]
 enum Command {
@@ -69,6 +72,7 @@ fn verify(asked: &VerifyBundle) -> anyhow::Result<()> {
             Artifact::Bytes(&bytes)
         }
     };
-    verify_bundle(&bundle, artifact, &signer, Tlog::Required, &[root])?;
+    let trust = Trust { roots: &[root], now: Timestamp::now() };
+    verify_bundle(&bundle, artifact, &signer, Tlog::Required, trust)?;
     Ok(())
 }
