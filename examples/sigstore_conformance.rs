@@ -5,12 +5,12 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
+use assay::clock::{Clock as _, SystemClock};
 use assay::oci::Digest;
 use assay::trust::{
     Artifact, IdentitySigner, KeySigner, Matcher, PublicKey, Signer, Tlog, Trust, TrustRoot, verify_bundle,
 };
 use clap::Parser;
-use jiff::Timestamp;
 
 #[derive(Parser)]
 enum Command {
@@ -72,7 +72,7 @@ fn verify(asked: &VerifyBundle) -> anyhow::Result<()> {
             Artifact::Bytes(&bytes)
         }
     };
-    let trust = Trust { roots: &[root], now: Timestamp::now() };
+    let trust = Trust { roots: &[root], now: SystemClock.now() };
     verify_bundle(&bundle, artifact, &signer, Tlog::Required, trust)?;
     Ok(())
 }
