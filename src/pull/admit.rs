@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, Either, select};
 
 use crate::clock::Clock;
 use crate::ledger::{Edges, Known, Ledger};
@@ -14,7 +14,7 @@ use crate::telemetry::{CacheOutcome, Metrics};
 use crate::trust::{
     self, Artefact, Decision, Enforcement, Judgement, Reason, Recorded, Rule, Search, Verdict, Verified,
 };
-use crate::upstream::{SignatureLimits, Upstream, UpstreamError};
+use crate::upstream::{SignatureLimits, Upstream, UpstreamError, Wanted};
 
 use super::error::{PullError, Refusal};
 use super::flight::Flights;
@@ -298,8 +298,9 @@ impl Parts {
 
     /// Looks for signatures and decides.
     async fn judge(&self, question: &Question, given: Option<Manifest>) -> Result<Admission, PullError> {
-        let Question { repository, rule, upstream, digest, .. } = question;
-        let manifest = self.bytes(question, given).await?;
+        let Question { repository, rule, .. } = question;
+        let started = Instant::now();
+        let (manifest, searching) = self.bytes_and_search(question, given).await?;
         let artefact = match rule.demand() {
             None => None,
             Some(_) => Some(self.inspector.as_artefact(question, &manifest, self.clock.now()).await?),
@@ -313,11 +314,7 @@ impl Parts {
             Some(Err(why)) => Some(why),
             None => None,
         };
-        let started = Instant::now();
-        let found = match rule.demand() {
-            None => Search::default(),
-            Some(_) => search(upstream, repository, *digest, &self.limits).await,
-        };
+        let found = searching.await;
         let judged = trust::judge(manifest, repository, rule, &found, self.clock.now());
         if rule.demand().is_some() {
             self.metrics.signature_check(started.elapsed());
@@ -351,15 +348,45 @@ impl Parts {
         }
     }
 
+    /// The manifest's bytes, and the search for its signatures. If the bytes must be fetched first, the
+    /// search runs meanwhile: it needs the digest only. It is left undone by dropping it.
+    async fn bytes_and_search<'a>(
+        &'a self,
+        question: &'a Question,
+        given: Option<Manifest>,
+    ) -> Result<(Manifest, BoxFuture<'a, Search>), PullError> {
+        let Question { repository, rule, upstream, digest, .. } = question;
+        let searching: BoxFuture<'a, Search> = match rule.demand() {
+            None => Box::pin(std::future::ready(Search::default())),
+            Some(_) => Box::pin(search(upstream, repository, *digest, Wanted::default(), &self.limits)),
+        };
+        if let Some(manifest) = self.at_hand(question, given).await {
+            return Ok((manifest, searching));
+        }
+        let reference = Reference::Digest(*digest);
+        let fetching = Box::pin(fetch(upstream, repository, &reference));
+        if question.asks_for_artefact() {
+            return Ok((fetching.await?, searching));
+        }
+        Ok(match select(fetching, searching).await {
+            Either::Left((fetched, searching)) => (fetched?, searching),
+            Either::Right((found, fetching)) => (fetching.await?, Box::pin(std::future::ready(found))),
+        })
+    }
+
     /// The manifest's bytes: at hand, stored, or from upstream by digest.
     async fn bytes(&self, question: &Question, given: Option<Manifest>) -> Result<Manifest, PullError> {
-        if let Some(given) = given.filter(|given| given.digest() == question.digest) {
-            return Ok(given);
+        match self.at_hand(question, given).await {
+            Some(manifest) => Ok(manifest),
+            None => fetch(&question.upstream, &question.repository, &Reference::Digest(question.digest)).await,
         }
-        if let Some(stored) = self.stored(question.digest).await {
-            return Ok(stored);
+    }
+
+    async fn at_hand(&self, question: &Question, given: Option<Manifest>) -> Option<Manifest> {
+        match given.filter(|given| given.digest() == question.digest) {
+            Some(given) => Some(given),
+            None => self.stored(question.digest).await,
         }
-        fetch(&question.upstream, &question.repository, &Reference::Digest(question.digest)).await
     }
 
     async fn stored(&self, digest: Digest) -> Option<Manifest> {

@@ -2,7 +2,7 @@
 
 use crate::oci::Repository;
 use crate::trust::{Candidate, Found, Looked, Material, Search};
-use crate::upstream::{self, LookOutcome, SignatureLimits, Upstream, UpstreamError};
+use crate::upstream::{self, LookOutcome, SignatureLimits, Upstream, UpstreamError, Wanted};
 
 use super::error::PullError;
 
@@ -35,11 +35,14 @@ pub(super) async fn search(
     upstream: &Upstream,
     repository: &Repository,
     subject: crate::oci::Digest,
+    wanted: Wanted,
     limits: &SignatureLimits,
 ) -> Search {
-    let collected = Box::pin(upstream.signatures(repository, subject, limits)).await;
-    let candidates =
-        collected.found.into_iter().map(|found| Candidate { place: found.place, material: material(found.material) });
+    let collected = Box::pin(upstream.signatures(repository, subject, wanted, limits)).await;
+    let candidates = collected.found.into_iter().filter_map(|found| {
+        let material = material(found.material)?;
+        Some(Candidate { place: found.place, material })
+    });
     let looked_at = collected.looked_at.into_iter().map(|look| Looked {
         place: look.place,
         found: match look.outcome {
@@ -53,9 +56,11 @@ pub(super) async fn search(
     Search { candidates: candidates.collect(), looked_at: looked_at.collect() }
 }
 
-fn material(material: upstream::Material) -> Material {
+fn material(material: upstream::Material) -> Option<Material> {
     match material {
-        upstream::Material::Classic { payload, annotations } => Material::Classic { payload, annotations },
-        upstream::Material::Bundle { bytes } => Material::Bundle(bytes),
+        upstream::Material::Classic { payload, annotations } => Some(Material::Classic { payload, annotations }),
+        upstream::Material::Bundle { bytes } => Some(Material::Bundle(bytes)),
+        // To be connected: `trust::Material` does not know classic attestations yet.
+        upstream::Material::ClassicAttestation { .. } => None,
     }
 }

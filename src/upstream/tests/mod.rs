@@ -4,8 +4,11 @@
 mod content;
 mod fake;
 mod finding;
+mod floods;
 mod login;
+mod places;
 mod redirects;
+mod shelf;
 
 use std::sync::Arc;
 use std::time::Duration;
