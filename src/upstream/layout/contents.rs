@@ -104,8 +104,11 @@ impl Contents {
 impl Walk<'_> {
     fn run(&mut self) {
         while let Some((descriptor, depth)) = self.queue.pop_front() {
-            // What is not a manifest refers to nothing.
-            let Some(media_type) = ManifestType::parse(&descriptor.media_type) else { continue };
+            let media_type = ManifestType::parse(&descriptor.media_type);
+            // What says that it is no manifest refers to nothing.
+            if media_type.is_none() && !descriptor.media_type.is_empty() {
+                continue;
+            }
             if !self.seen.insert(descriptor.digest) {
                 continue;
             }
@@ -113,7 +116,9 @@ impl Walk<'_> {
                 self.missed(format!("more than {MANIFESTS_MAX} manifests"));
                 return;
             }
-            self.contents.types.insert(descriptor.digest, media_type);
+            if let Some(media_type) = media_type {
+                self.contents.types.insert(descriptor.digest, media_type);
+            }
             match self.manifest(&descriptor, media_type) {
                 Ok(Some(manifest)) => self.note(&descriptor, &manifest, depth),
                 // Copying tools leave out platforms that nobody wanted.
@@ -124,7 +129,11 @@ impl Walk<'_> {
         }
     }
 
-    fn manifest(&mut self, descriptor: &Descriptor, media_type: ManifestType) -> Result<Option<Manifest>, String> {
+    fn manifest(
+        &mut self,
+        descriptor: &Descriptor,
+        media_type: Option<ManifestType>,
+    ) -> Result<Option<Manifest>, String> {
         let limit = self.bytes_left.min(MANIFEST_MAX as u64);
         let bytes = self.folder.read_blob(descriptor.digest, limit).map_err(|error| error.to_string())?;
         let Some(bytes) = bytes else { return Ok(None) };
@@ -132,7 +141,7 @@ impl Walk<'_> {
         if Digest::of(&bytes) != descriptor.digest {
             return Err("its content has another digest".to_owned());
         }
-        Manifest::parse(bytes, Some(media_type.as_str())).map(Some).map_err(|error| error.to_string())
+        Manifest::parse(bytes, media_type.map(ManifestType::as_str)).map(Some).map_err(|error| error.to_string())
     }
 
     fn note(&mut self, descriptor: &Descriptor, manifest: &Manifest, depth: usize) {
