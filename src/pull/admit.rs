@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use futures_util::future::{BoxFuture, Either, select};
+use futures_util::future::BoxFuture;
 
 use crate::clock::Clock;
 use crate::ledger::{Edges, Known, Ledger};
@@ -11,14 +11,15 @@ use crate::oci::{Digest, MANIFEST_MAX, Manifest, Reference, Repository};
 use crate::store::DiskStore;
 use crate::tasks::Tasks;
 use crate::telemetry::{CacheOutcome, Metrics};
+use crate::trust::artefact::NotAnArtefact;
 use crate::trust::{
     self, Artefact, Decision, Enforcement, Judgement, Reason, Recorded, Rule, Search, Verdict, Verified,
 };
-use crate::upstream::{SignatureLimits, Upstream, UpstreamError, Wanted};
+use crate::upstream::{SignatureLimits, Upstream, Wanted};
 
 use super::error::{PullError, Refusal};
 use super::flight::Flights;
-use super::from_upstream::{search, upstream_error, with_causes};
+use super::from_upstream::{beside, fetch, search, with_causes};
 use super::inspect::Inspector;
 
 /// How deep indexes may name indexes. Real ones are flat; the specification allows nesting.
@@ -298,15 +299,22 @@ impl Parts {
 
     /// Looks for signatures and decides.
     async fn judge(&self, question: &Question, given: Option<Manifest>) -> Result<Admission, PullError> {
-        let Question { repository, rule, .. } = question;
+        let Question { repository, rule, upstream, digest, .. } = question;
         let started = Instant::now();
-        let (manifest, searching) = self.bytes_and_search(question, given).await?;
-        let artefact = match rule.demand() {
-            None => None,
-            Some(_) => Some(self.inspector.as_artefact(question, &manifest, self.clock.now()).await?),
+        let searching: BoxFuture<'_, Search> = match rule.demand() {
+            None => Box::pin(std::future::ready(Search::default())),
+            Some(_) => Box::pin(search(upstream, repository, *digest, Wanted::default(), &self.limits)),
         };
+        let given = self.at_hand(question, given).await;
+        // A search needs the digest only, so it does not wait for bytes that must be fetched first.
+        let at_once = given.is_none() && !question.asks_for_artefact();
+        let inspecting = Box::pin(self.inspect(question, given));
+        let (inspected, searching) =
+            if at_once { beside(inspecting, searching).await } else { (inspecting.await, searching) };
+        let (manifest, artefact) = inspected?;
         let not_an_artefact = match artefact {
             Some(Ok(artefact)) => {
+                drop(searching);
                 let recorded = Recorded::of(artefact.verdict(), &Search::default());
                 self.record(artefact.manifest(), recorded).await;
                 return Ok(self.memorise(question, Admission::Artefact(artefact)));
@@ -348,30 +356,18 @@ impl Parts {
         }
     }
 
-    /// The manifest's bytes, and the search for its signatures. If the bytes must be fetched first, the
-    /// search runs meanwhile: it needs the digest only. It is left undone by dropping it.
-    async fn bytes_and_search<'a>(
-        &'a self,
-        question: &'a Question,
+    /// The manifest, and where anything is demanded, whether it is an artefact.
+    async fn inspect(
+        &self,
+        question: &Question,
         given: Option<Manifest>,
-    ) -> Result<(Manifest, BoxFuture<'a, Search>), PullError> {
-        let Question { repository, rule, upstream, digest, .. } = question;
-        let searching: BoxFuture<'a, Search> = match rule.demand() {
-            None => Box::pin(std::future::ready(Search::default())),
-            Some(_) => Box::pin(search(upstream, repository, *digest, Wanted::default(), &self.limits)),
+    ) -> Result<(Manifest, Option<Result<Artefact, NotAnArtefact>>), PullError> {
+        let manifest = self.bytes(question, given).await?;
+        let artefact = match question.rule.demand() {
+            None => None,
+            Some(_) => Some(self.inspector.as_artefact(question, &manifest, self.clock.now()).await?),
         };
-        if let Some(manifest) = self.at_hand(question, given).await {
-            return Ok((manifest, searching));
-        }
-        let reference = Reference::Digest(*digest);
-        let fetching = Box::pin(fetch(upstream, repository, &reference));
-        if question.asks_for_artefact() {
-            return Ok((fetching.await?, searching));
-        }
-        Ok(match select(fetching, searching).await {
-            Either::Left((fetched, searching)) => (fetched?, searching),
-            Either::Right((found, fetching)) => (fetching.await?, Box::pin(std::future::ready(found))),
-        })
+        Ok((manifest, artefact))
     }
 
     /// The manifest's bytes: at hand, stored, or from upstream by digest.
@@ -455,31 +451,6 @@ impl Question {
         };
         format!("{}{separator}{}", self.repository, self.asked)
     }
-}
-
-/// Fetches a manifest. A document that two parsers could read differently is refused: it could be
-/// verified as one thing and used as another.
-pub(super) async fn fetch(
-    upstream: &Upstream,
-    repository: &Repository,
-    reference: &Reference,
-) -> Result<Manifest, PullError> {
-    // Boxed, as every question to upstream: its steps would make each caller's future large.
-    Box::pin(upstream.manifest(repository, reference)).await.map_err(|error| match (&error, reference) {
-        (UpstreamError::Manifest { source, .. }, _) => PullError::Refused(Box::new(Refusal {
-            repository: repository.clone(),
-            asked: reference.to_string(),
-            reason: Reason::UnsafeManifest,
-            rule: None,
-            detail: source.to_string(),
-            next_step: Reason::UnsafeManifest.next_step().to_owned(),
-            verdict: None,
-        })),
-        (UpstreamError::Lied { lie, .. }, Reference::Digest(digest)) => {
-            PullError::BadContent { registry: upstream.registry().clone(), digest: *digest, detail: lie.clone() }
-        }
-        _ => upstream_error(upstream, &format!("{} {reference}", repository.path()), &error),
-    })
 }
 
 /// The refusal as it is shown, from the verdict that it rests on.

@@ -65,6 +65,12 @@ impl Layout {
         Ok(Self { shown, folder: Arc::new(folder), contents })
     }
 
+    /// The images in it, with their names as `index.json` writes them. Signatures and what else refers to
+    /// an image are left out.
+    pub fn images(&self) -> &[(Digest, Option<String>)] {
+        &self.contents.images
+    }
+
     /// The digest of the only image in it. Signatures and what else refers to an image do not count.
     ///
     /// # Errors

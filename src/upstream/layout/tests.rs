@@ -101,6 +101,7 @@ async fn a_folder_answers_what_a_registry_answers() {
     let us = made.upstream();
     let digest = Digest::of(&top);
     assert_eq!(us.layout().unwrap().only_image(), Ok(digest));
+    assert_eq!(us.layout().unwrap().images(), [(digest, Some("ghcr.io/acme/app:v1".to_owned()))]);
     assert_eq!(us.resolve(&repository(), &tag("v1")).await.unwrap(), Some(digest));
     for reference in [Reference::Tag(tag("v1")), Reference::Digest(digest)] {
         assert_eq!(us.manifest(&repository(), &reference).await.unwrap().bytes(), &top);

@@ -110,17 +110,20 @@ async fn a_descriptor_of_ten_gigabytes_is_not_asked_for() {
     assert_eq!(fake.count(&Digest::of(&other).to_string()), 0);
 }
 
+/// A body in the place of an honest one.
+type Spoil = fn(Bytes) -> Reply;
+
 /// Everything that lies is a failure, and no body is read to an end that never comes.
 #[tokio::test]
 async fn bodies_that_do_not_end_as_they_should_are_failures() {
-    let bodies: [(&str, fn(Bytes) -> Reply); 7] = [
+    let bodies: [(&str, Spoil); 7] = [
         ("honest", |bytes| Reply::ok(bytes)),
         ("longer than its descriptor", |bytes| Reply::ok([bytes.as_ref(), b"x"].concat())),
         ("longer, without a length", |bytes| Reply::chunked([bytes.as_ref(), b"x"].concat())),
         ("endless", |_| Reply::endless()),
         ("encoded", |bytes| Reply::ok(bytes).header("content-encoding", "gzip")),
         ("cut", |bytes| Reply::cut(bytes.slice(..1), bytes.len() as u64)),
-        ("dripping", |_| Reply::drip(Duration::from_millis(50))),
+        ("dripping", |_| Reply::drip(Duration::from_millis(20))),
     ];
     for (what, body) in bodies {
         // The bundle's bytes, its manifest, and the classic tag, one at a time.
@@ -132,7 +135,7 @@ async fn bodies_that_do_not_end_as_they_should_are_failures() {
                 image(&[], None),
             );
             let (at, lying) = (target.to_owned(), signed.clone());
-            let deadline = if what == "dripping" { Duration::from_secs(1) } else { IN_TIME };
+            let deadline = if what == "dripping" { Duration::from_millis(400) } else { IN_TIME };
             let (collected, _, took) = search(deadline, move |seen| match seen.target.contains(&at) {
                 true if at == "/blobs/" => body(Bytes::from_static(b"bundle")),
                 true if at == ".sig" => body(image(&[], None)).header("content-type", MANIFEST),
