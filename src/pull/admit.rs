@@ -303,7 +303,10 @@ impl Parts {
         let started = Instant::now();
         let searching: BoxFuture<'_, Search> = match rule.demand() {
             None => Box::pin(std::future::ready(Search::default())),
-            Some(_) => Box::pin(search(upstream, repository, *digest, Wanted::default(), &self.limits)),
+            Some(demand) => {
+                let wanted = Wanted { attestations: !demand.attestations.is_empty() };
+                Box::pin(search(upstream, repository, *digest, wanted, &self.limits))
+            }
         };
         let given = self.at_hand(question, given).await;
         // A search needs the digest only, so it does not wait for bytes that must be fetched first.

@@ -79,10 +79,8 @@ pub(super) async fn search(
     limits: &SignatureLimits,
 ) -> Search {
     let collected = Box::pin(upstream.signatures(repository, subject, wanted, limits)).await;
-    let candidates = collected.found.into_iter().filter_map(|found| {
-        let material = material(found.material)?;
-        Some(Candidate { place: found.place, material })
-    });
+    let candidates =
+        collected.found.into_iter().map(|found| Candidate { place: found.place, material: material(found.material) });
     let looked_at = collected.looked_at.into_iter().map(|look| Looked {
         place: look.place,
         found: match look.outcome {
@@ -96,11 +94,12 @@ pub(super) async fn search(
     Search { candidates: candidates.collect(), looked_at: looked_at.collect() }
 }
 
-fn material(material: upstream::Material) -> Option<Material> {
+fn material(material: upstream::Material) -> Material {
     match material {
-        upstream::Material::Classic { payload, annotations } => Some(Material::Classic { payload, annotations }),
-        upstream::Material::Bundle { bytes } => Some(Material::Bundle(bytes)),
-        // To be connected: `trust::Material` does not know classic attestations yet.
-        upstream::Material::ClassicAttestation { .. } => None,
+        upstream::Material::Classic { payload, annotations } => Material::Classic { payload, annotations },
+        upstream::Material::ClassicAttestation { envelope, annotations } => {
+            Material::ClassicAttestation { envelope, annotations }
+        }
+        upstream::Material::Bundle { bytes } => Material::Bundle(bytes),
     }
 }

@@ -10,6 +10,7 @@ pub mod keys;
 pub mod misbehaviour;
 pub mod nasty;
 pub mod proxy;
+pub mod sigstore;
 
 pub use certs::TestCa;
 pub use gate::Gate;
