@@ -112,8 +112,8 @@ impl Walk<'_> {
             if !self.seen.insert(descriptor.digest) {
                 continue;
             }
-            if self.seen.len() > MANIFESTS_MAX {
-                self.missed(format!("more than {MANIFESTS_MAX} manifests"));
+            if self.seen.len() > MANIFESTS_MAX || self.bytes_left == 0 {
+                self.missed(format!("more than {MANIFESTS_MAX} manifests or {MANIFEST_BYTES_MAX} bytes of them"));
                 return;
             }
             if let Some(media_type) = media_type {
@@ -135,8 +135,15 @@ impl Walk<'_> {
         media_type: Option<ManifestType>,
     ) -> Result<Option<Manifest>, String> {
         let limit = self.bytes_left.min(MANIFEST_MAX as u64);
-        let bytes = self.folder.read_blob(descriptor.digest, limit).map_err(|error| error.to_string())?;
-        let Some(bytes) = bytes else { return Ok(None) };
+        let read = self.folder.read_blob(descriptor.digest, limit).map_err(|error| match error {
+            ReadError::TooLarge(limit) if limit < MANIFEST_MAX as u64 => {
+                // Nothing more is read.
+                self.bytes_left = 0;
+                format!("more than {MANIFEST_BYTES_MAX} bytes of manifests")
+            }
+            error => error.to_string(),
+        })?;
+        let Some(bytes) = read else { return Ok(None) };
         self.bytes_left = self.bytes_left.saturating_sub(bytes.len() as u64);
         if Digest::of(&bytes) != descriptor.digest {
             return Err("its content has another digest".to_owned());

@@ -346,6 +346,26 @@ fn indexes_that_name_indexes_cost_little() {
     assert!(error.to_string().contains("nested deeper than 4"), "{error}");
 }
 
+/// Manifests of 4 MiB each: only so many are read ahead, and then nobody says that there is no signature.
+#[test]
+fn manifests_are_read_up_to_a_limit() {
+    let large = |n: usize| {
+        let small = String::from_utf8(image(&[], None).to_vec()).unwrap();
+        let filler = "a".repeat(4 * 1024 * 1024 - 1000);
+        Bytes::from(small.replacen('{', &format!(r#"{{"annotations":{{"{n}":"{filler}"}},"#), 1))
+    };
+    let of = |count: usize| {
+        let mut made = Made::new();
+        for n in 0..count {
+            made = made.listed(MANIFEST, &large(n), "");
+        }
+        made.open().unwrap().referrers(Digest::of(b"x"), 9).map(|referrers| referrers.descriptors.len())
+    };
+    assert_eq!(of(16).unwrap(), 0);
+    let error = of(17).unwrap_err().to_string();
+    assert!(error.contains("more than 67108864 bytes of manifests"), "{error}");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
     #[test]
