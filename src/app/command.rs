@@ -16,7 +16,7 @@ use crate::telemetry::{LogFormat, LogOptions, init_logging};
 use crate::trust::{Demand, Enforcement, KeySigner, Pattern, Policy, PublicKey, Rule, Signer, Tlog};
 use crate::upstream::UpstreamOptions;
 
-use super::{demo, parts, serve};
+use super::{demo, parts, serve, trust};
 
 /// Reads the command line, does what it says, and returns the exit code.
 pub fn run() -> ExitCode {
@@ -32,7 +32,7 @@ pub fn run() -> ExitCode {
 }
 
 /// An error with the exit code that it means.
-struct Failure(anyhow::Error, Exit);
+pub(super) struct Failure(pub(super) anyhow::Error, pub(super) Exit);
 
 impl<E: Into<anyhow::Error>> From<E> for Failure {
     fn from(error: E) -> Self {
@@ -40,7 +40,7 @@ impl<E: Into<anyhow::Error>> From<E> for Failure {
     }
 }
 
-fn usage(error: anyhow::Error) -> Failure {
+pub(super) fn usage(error: anyhow::Error) -> Failure {
     Failure(error, Exit::Usage)
 }
 
@@ -57,6 +57,10 @@ fn fail(error: &anyhow::Error, exit: Exit) -> ExitCode {
 async fn dispatch(args: Args) -> Result<Exit, Failure> {
     let level = args.level("warn");
     match &args.command {
+        Command::Trust { command } => {
+            log(&args, LogFormat::Text, level)?;
+            trust::trust(command).await
+        }
         Command::Version => {
             writeln!(io::stdout(), "assay {}", env!("CARGO_PKG_VERSION"))?;
             Ok(Exit::Ok)

@@ -6,5 +6,6 @@ mod command;
 mod demo;
 mod parts;
 mod serve;
+mod trust;
 
 pub use command::run;

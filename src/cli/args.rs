@@ -8,6 +8,7 @@ use clap::{ArgAction, Parser, Subcommand, ValueEnum};
 
 use super::exit;
 use super::image_argument::ImageArgument;
+use super::trust_args::TrustCommand;
 
 /// Where a configuration is looked for when none is named.
 const PLACES: [&str; 2] = ["proxy.toml", "/etc/assay/proxy.toml"];
@@ -99,6 +100,12 @@ pub enum Command {
         #[command(flatten)]
         input: Input,
     },
+    /// Show trust material, compare it, and bring it up to date
+    Trust {
+        /// What to do
+        #[command(subcommand)]
+        command: TrustCommand,
+    },
     /// Print the version
     Version,
 }
@@ -169,6 +176,7 @@ mod tests {
       check    Check the configuration and everything it names
       verify   Check an image's signatures, with keys named here or with the configured policy
       explain  Show what the proxy would decide about an image, and why; nothing is cached
+      trust    Show trust material, compare it, and bring it up to date
       version  Print the version
       help     Print this message or the help of the given subcommand(s)
 
@@ -202,7 +210,7 @@ mod tests {
         3  refused by policy, or not verified
         4  no such image, tag or file
         5  upstream or network unavailable: says nothing about the image, trying again may help
-        7  content is not what its digest says
+        7  content is not what its digest says, or trust material does not verify
       130  interrupted
     "#);
     }

@@ -9,9 +9,13 @@ mod exit;
 mod image_argument;
 mod judge_image;
 mod report;
+mod trust_args;
+pub mod trust_report;
 
 pub use args::{Args, Colour, Command, Input, config_file};
 pub use check_config::check_config;
 pub use exit::Exit;
 pub use image_argument::ImageArgument;
 pub use judge_image::{Show, judge_image};
+pub use trust_args::{RootName, TrustCommand, UpdateArgs};
+pub use trust_report::Update;

@@ -190,7 +190,7 @@ fn candidate_lines(number: usize, count: usize, candidate: &CandidateReport) -> 
 }
 
 /// One line without what steers a terminal or turns its text around: details hold upstream's words.
-fn plain(line: &str) -> String {
+pub(super) fn plain(line: &str) -> String {
     let steers = |c: char| c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     line.chars().map(|c| if steers(c) { '\u{fffd}' } else { c }).collect()
 }

@@ -15,3 +15,4 @@ mod pull;
 mod refuse;
 mod sigstore_selftest;
 mod support_selftest;
+mod tuf;
