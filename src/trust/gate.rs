@@ -209,7 +209,8 @@ fn verdict(repository: &Repository, digest: Digest, rule: &Rule, decision: Decis
 /// Who signed as demanded, or why that is not known or not so.
 fn signed(demand: &Demand, reports: &[CandidateReport], looked_at: &[Looked]) -> Result<Vec<SignerSeen>, Decision> {
     let mut signers: Vec<SignerSeen> = Vec::new();
-    for seen in reports.iter().flat_map(|report| &report.signers) {
+    let attesters = |report| Vec::from_iter(attesters(report).filter(|_| !demand.asks_for_a_signature()));
+    for seen in reports.iter().flat_map(|report| report.signers.iter().chain(attesters(report))) {
         if !signers.iter().any(|other| (other.id, &other.name) == (seen.id, &seen.name)) {
             signers.push(seen.clone());
         }
@@ -219,6 +220,10 @@ fn signed(demand: &Demand, reports: &[CandidateReport], looked_at: &[Looked]) ->
     }
     let lack = format!("not signed by {}", demand.lacking(&signers).join(", "));
     Err(refusal(reports, looked_at, (!signers.is_empty()).then_some((Reason::MissingSigner, lack))))
+}
+
+fn attesters(report: &CandidateReport) -> impl Iterator<Item = &SignerSeen> {
+    report.attestations.iter().flat_map(|seen| &seen.signers)
 }
 
 /// Whether everything is attested that is asked about this digest.

@@ -43,6 +43,6 @@ pub use root::{PUBLIC_GOOD, PartKind, ROOT_MAX, RootError, RootPart, TrustRoot};
 pub use signer::{IdentitySigner, Signer};
 pub use statement::{COSIGN_SIGN_V1, SUBJECTS_MAX};
 pub use verdict::{
-    AttestationSeen, CandidateReport, Check, Decision, Found, Looked, Outcome, Reason, SignerSeen, Verdict,
+    AttestationSeen, CandidateReport, Check, Decision, Difference, Found, Looked, Outcome, Reason, SignerSeen, Verdict,
 };
 pub use verifier::{Artifact, BUNDLE_MAX, Failure, LogEntry, PROOFS_MAX, Proven, Tlog, verify_bundle};

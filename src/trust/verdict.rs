@@ -290,6 +290,26 @@ pub struct Check {
     /// The reason this counts as, if it failed.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub reason: Option<Reason>,
+    /// Where the certificate is not as the rule demands, if that is what failed: `detail` in parts.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub difference: Option<Box<Difference>>,
+}
+
+/// A field of a certificate that is not as a signer of the rule demands. `Display` says it in one line.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Difference {
+    /// `issuer`, `identity`, or a name in [`super::CLAIMS`].
+    pub field: String,
+    /// What stands in the certificate, if anything does.
+    pub found: Option<String>,
+    /// What the rule wants there.
+    pub expected: String,
+    /// Where the found value stops to fit: a byte offset at a character's start, and its length where it only
+    /// ends too early.
+    pub at: usize,
+    /// Who signed, where the field does not say so itself.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub signed_by: Option<String>,
 }
 
 /// How a check ended. One that did not run is not told.
@@ -348,6 +368,23 @@ impl Verdict {
             Decision::Refused { reason, detail } => Some((*reason, detail)),
             _ => None,
         }
+    }
+}
+
+impl std::fmt::Display for Difference {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { field, found, expected, at, signed_by } = self;
+        match found {
+            None => write!(f, "{field}: found nothing, expected `{expected}`")?,
+            Some(found) => {
+                write!(f, "{field}: found `{found}`, expected `{expected}` ")?;
+                match found.get(*at..).filter(|rest| !rest.is_empty()) {
+                    Some(rest) => write!(f, "(differs from `{rest}` on)")?,
+                    None => f.write_str("(it ends too early)")?,
+                }
+            }
+        }
+        signed_by.as_ref().map_or(Ok(()), |identity| write!(f, "; signed by {identity}"))
     }
 }
 

@@ -17,7 +17,7 @@ use super::certificate::Certificate;
 use super::key::PublicKey;
 use super::root::{PartKind, TrustRoot};
 use super::signer::Signer;
-use super::verdict::Reason;
+use super::verdict::{Difference, Reason};
 
 /// Largest Sigstore bundle; with certificate, log entry and timestamp they have some 10 KiB.
 pub const BUNDLE_MAX: usize = 512 * 1024;
@@ -95,11 +95,18 @@ pub struct Failure {
     pub reason: Reason,
     /// What was found.
     pub detail: String,
+    /// The same in parts, where a certificate is not as demanded.
+    pub difference: Option<Box<Difference>>,
 }
 
 impl Failure {
     pub(super) fn new(check: &'static str, reason: Reason, detail: impl Into<String>) -> Self {
-        Self { check, reason, detail: detail.into() }
+        Self { check, reason, detail: detail.into(), difference: None }
+    }
+
+    pub(super) fn wrong_identity(difference: Difference) -> Self {
+        let detail = difference.to_string();
+        Self { difference: Some(Box::new(difference)), ..Self::new("identity", Reason::WrongIdentity, detail) }
     }
 
     /// How far the check came that failed here: with several roots, the furthest tells most.
@@ -214,7 +221,7 @@ pub fn verify_bundle(
             let certificate = proven.certificate.clone().unwrap_or_default();
             match signer.difference(&certificate) {
                 None => Ok(proven),
-                Some(difference) => Err(Failure::new("identity", Reason::WrongIdentity, format!("{difference:?}"))),
+                Some(difference) => Err(Failure::wrong_identity(difference)),
             }
         }
         (Signer::Key(signer), false) => {
