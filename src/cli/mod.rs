@@ -9,9 +9,12 @@ mod exit;
 mod image_argument;
 mod judge_image;
 mod report;
+mod signer_args;
 
-pub use args::{Args, Colour, Command, Input, config_file};
+pub use args::{Args, Colour, Command, ImageArgs, Input, config_file};
 pub use check_config::check_config;
 pub use exit::Exit;
-pub use image_argument::ImageArgument;
+pub use image_argument::{ImageArgument, ImageArgumentError};
 pub use judge_image::{Show, judge_image};
+pub use report::{Asked, Place};
+pub use signer_args::{LogArgument, ReferenceArgument, SignerArgs, SignerArgsError};
