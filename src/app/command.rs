@@ -10,7 +10,7 @@ use crate::cli::{Args, Command, Exit, Show, check_config, config_file};
 use crate::config::{self, Settings};
 use crate::telemetry::{LogFormat, LogOptions, init_logging};
 
-use super::{demo, judge, serve};
+use super::{demo, judge, serve, trust};
 
 /// Reads the command line, does what it says, and returns the exit code.
 pub fn run() -> ExitCode {
@@ -26,7 +26,7 @@ pub fn run() -> ExitCode {
 }
 
 /// An error with the exit code that it means.
-pub(super) struct Failure(anyhow::Error, Exit);
+pub(super) struct Failure(pub(super) anyhow::Error, pub(super) Exit);
 
 impl<E: Into<anyhow::Error>> From<E> for Failure {
     fn from(error: E) -> Self {
@@ -51,6 +51,10 @@ fn fail(error: &anyhow::Error, exit: Exit) -> ExitCode {
 async fn dispatch(args: Args) -> Result<Exit, Failure> {
     let level = args.level("warn");
     match &args.command {
+        Command::Trust { command } => {
+            log(&args, LogFormat::Text, level)?;
+            trust::trust(command).await
+        }
         Command::Version => {
             writeln!(io::stdout(), "assay {}", env!("CARGO_PKG_VERSION"))?;
             Ok(Exit::Ok)

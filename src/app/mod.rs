@@ -7,5 +7,6 @@ mod demo;
 mod judge;
 mod parts;
 mod serve;
+mod trust;
 
 pub use command::run;

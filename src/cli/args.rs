@@ -9,6 +9,7 @@ use clap::{ArgAction, Parser, Subcommand, ValueEnum};
 use super::exit;
 use super::image_argument::ImageArgument;
 use super::signer_args::SignerArgs;
+use super::trust_args::TrustCommand;
 use crate::oci::ImageName;
 
 /// Where a configuration is looked for when none is named.
@@ -106,6 +107,12 @@ pub enum Command {
         #[command(flatten)]
         input: Input,
     },
+    /// Show trust material, compare it, and bring it up to date
+    Trust {
+        /// What to do
+        #[command(subcommand)]
+        command: TrustCommand,
+    },
     /// Print the version
     Version,
 }
@@ -187,6 +194,7 @@ mod tests {
       check    Check the configuration and everything it names
       verify   Check an image's signatures, by signers named here or by the configured policy
       explain  Show what the proxy would decide about an image, and why; nothing is cached
+      trust    Show trust material, compare it, and bring it up to date
       version  Print the version
       help     Print this message or the help of the given subcommand(s)
 
@@ -220,7 +228,7 @@ mod tests {
         3  refused by policy, or not verified
         4  no such image, tag or file
         5  upstream or network unavailable: says nothing about the image, trying again may help
-        7  content is not what its digest says
+        7  content is not what its digest says, or trust material does not verify
       130  interrupted
     "#);
     }

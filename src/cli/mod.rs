@@ -8,8 +8,11 @@ mod check_config;
 mod exit;
 mod image_argument;
 mod judge_image;
+mod plain;
 mod report;
 mod signer_args;
+mod trust_args;
+pub mod trust_report;
 
 pub use args::{Args, Colour, Command, ImageArgs, Input, config_file};
 pub use check_config::check_config;
@@ -18,3 +21,5 @@ pub use image_argument::{ImageArgument, ImageArgumentError};
 pub use judge_image::{Show, judge_image};
 pub use report::{Asked, Place};
 pub use signer_args::{LogArgument, ReferenceArgument, SignerArgs, SignerArgsError};
+pub use trust_args::{RootName, TrustCommand, UpdateArgs};
+pub use trust_report::Update;

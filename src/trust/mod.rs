@@ -18,6 +18,7 @@ mod key;
 mod policy;
 mod proof;
 mod root;
+mod root_diff;
 mod signer;
 mod statement;
 #[cfg(test)]
@@ -40,6 +41,7 @@ pub use policy::{
 };
 pub use proof::{AdmittedBlob, AdmittedManifest, Artefact, ArtefactBlob, Inspected, Mismatch, Verified};
 pub use root::{PUBLIC_GOOD, PartKind, ROOT_MAX, RootError, RootPart, TrustRoot};
+pub use root_diff::{Changed, RootDiff};
 pub use signer::{IdentitySigner, Signer};
 pub use statement::{COSIGN_SIGN_V1, SUBJECTS_MAX};
 pub use verdict::{

@@ -13,4 +13,6 @@ mod gate;
 mod lies;
 mod pull;
 mod refuse;
+mod sigstore_selftest;
 mod support_selftest;
+mod tuf;

@@ -5,8 +5,8 @@ use crate::trust::{
     Signer, Tlog, TrustRoot, Verdict,
 };
 
-use super::plain::shell_word;
 use super::{Place, Report};
+use crate::cli::plain::shell_word;
 
 /// Most commands that are shown: a rule may name many signers.
 const COMMANDS_MAX: usize = 4;

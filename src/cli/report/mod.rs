@@ -2,7 +2,6 @@
 
 mod cosign;
 mod json;
-mod plain;
 #[cfg(test)]
 mod tests;
 mod text;

@@ -4,9 +4,9 @@ use crate::pull::{Parent, PullError};
 use crate::trust::{CandidateReport, Check, Decision, Difference, Outcome, SignerSeen, Verdict};
 
 use super::cosign::cosign;
-use super::plain::plain;
 use super::{Refused, Report};
 use crate::cli::Exit;
+use crate::cli::plain::plain;
 
 /// What a certificate says that a person wants to know, and what we call it here.
 const CLAIMS: [(&str, &str); 6] = [
