@@ -19,7 +19,7 @@ pub use check_config::check_config;
 pub use exit::Exit;
 pub use image_argument::{ImageArgument, ImageArgumentError};
 pub use judge_image::{Show, judge_image};
-pub use report::{Asked, Place};
+pub use report::{Asked, Place, Report};
 pub use signer_args::{LogArgument, ReferenceArgument, SignerArgs, SignerArgsError};
 pub use trust_args::{RootName, TrustCommand, UpdateArgs};
 pub use trust_report::Update;
