@@ -160,14 +160,14 @@ impl Reason {
                 "sign the index with `cosign sign`, or add a rule that says this repository is not signed"
             }
             Self::MalformedSignature => "sign it again with a current cosign",
-            Self::UntrustedKey => "check who signed it; if they may, add their key to the rule",
+            Self::UntrustedKey => "check who signed it; if they may, add their key or identity to the rule",
             Self::InvalidSignature => "do not run it: signature and content do not belong together; sign it again",
             Self::UntrustedCertificate => {
                 "check that the rule's trust_root is the one it was signed under, and that it is current: `assay trust show`"
             }
             Self::NoSigningTime => "sign it again with a log or a timestamp authority that the trusted root names",
             Self::NotInLog => {
-                "sign it with the transparency log; for a key without one, say tlog = \"off\" in the rule"
+                "check that the rule's trust_root is the one it was signed under; what is in no log must be signed with one, or for a key say tlog = \"off\" in the rule"
             }
             Self::WrongIdentity => "check who signed it; if they may, add their identity to the rule",
             Self::Denied => "somebody put it on the rule's deny list; ask them before taking it off",

@@ -36,7 +36,8 @@ pub(super) fn cosign(report: &Report<'_>) -> Option<Cosign> {
         return Some(Cosign { commands: Vec::new(), lacks: vec![lack.to_owned()] });
     };
     let signers = asked_of(verdict, demand);
-    if signers.is_empty() {
+    let is_denied = matches!(verdict.refusal(), Some((Reason::Denied, _))) && verdict.candidates.is_empty();
+    if signers.is_empty() || is_denied {
         return None;
     }
     let image = format!("{host}/{}@{}", report.asked.repository.path(), verdict.digest);

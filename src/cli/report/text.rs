@@ -1,7 +1,7 @@
 //! A report for people: what happened, why, and what to do next; then every step.
 
 use crate::pull::{Parent, PullError};
-use crate::trust::{CandidateReport, Check, Decision, Difference, Outcome, SignerSeen, Verdict};
+use crate::trust::{CandidateReport, Check, Decision, Difference, Outcome, Signer, SignerSeen, Verdict};
 
 use super::cosign::cosign;
 use super::{Refused, Report};
@@ -56,7 +56,7 @@ impl Lines {
     }
 
     fn below(&mut self, name: &str, value: impl std::fmt::Display) {
-        self.0.push(format!("    {name:<11} {value}"));
+        self.0.push(format!("    {name:<12} {value}"));
     }
 }
 
@@ -161,11 +161,12 @@ fn reason(report: &Report<'_>, refused: &Refused<'_>, lines: &mut Lines) {
     let difference = nearest_difference(report, refused);
     match difference {
         None => lines.field("reason", format!("{}: {}", refused.reason.code(), refused.detail)),
-        Some((check, difference)) => {
+        Some((_, difference)) => {
             lines.field("reason", format!("{}: it is signed, but not as the rule says", refused.reason.code()));
             difference_lines(difference, "    ", lines);
-            if let Some((_, more)) = check.detail.rsplit_once(" (and ") {
-                lines.below("", format!("(and {more}"));
+            let identities = report.demand().map_or(0, |demand| demand.signers.iter().filter_map(Signer::identity).count());
+            if identities > 1 {
+                lines.0.push(format!("    (the nearest of {identities} identities that the rule names)"));
             }
         }
     }
