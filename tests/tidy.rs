@@ -47,7 +47,11 @@ const ONE_PLACE: [(&[&str], &[&str], &str); 13] = [
     (&["sigstore_tuf", "::"], &["tuf/"], "one place fetches trust material"),
     (&["sigstore_trust_root", "::"], &["tuf/"], "one place fetches trust material"),
     (&["sigstore_crypto", "::"], &["trust/key.rs", "demo/"], "one place checks bare signatures"),
-    (&["sigstore_verify", "::"], &["trust/verifier.rs", "trust/root.rs"], "one place knows the Sigstore verifier"),
+    (
+        &["sigstore_verify", "::"],
+        &["trust/verifier.rs", "trust/root.rs", "trust/origin.rs"],
+        "one place knows the Sigstore verifier",
+    ),
     (&["sigstore_types", "::"], &["trust/", "demo/"], "signature formats are the gate's business"),
     (&["toml", "::"], &["config/", "app.rs", "app/"], "the configuration is read in one place"),
     (&["unsafe"], &[], "nothing here needs it"),

@@ -15,7 +15,7 @@ use super::key::KeySigner;
 use super::signer::{IdentitySigner, Signer};
 use super::statement::{COSIGN_SIGN_V1, Statement};
 use super::verdict::{AttestationSeen, CandidateReport, Check, Difference, Outcome, Reason, SignerSeen};
-use super::verifier::{self, Artifact, Failure, Proven, Tlog};
+use super::verifier::{self, Artifact, Failure, Proven, Tlog, Trust};
 
 /// What the candidate is checked against.
 pub(super) struct Subject<'a> {
@@ -185,7 +185,7 @@ impl<'a> Examination<'a> {
             return Err(Failure::new("signer", Reason::UntrustedKey, detail));
         }
         let demand = self.subject.demand;
-        let proven = verifier::with_certificate(&self.bundle, self.artifact(), demand.tlog, &demand.roots)
+        let proven = verifier::with_certificate(&self.bundle, self.artifact(), demand.tlog, self.trust())
             .map_err(|failure| self.in_words(failure))?;
         checks.steps(&proven);
         let certificate = proven.certificate.clone().unwrap_or_default();
@@ -241,7 +241,7 @@ impl<'a> Examination<'a> {
                 not_needed(checks, "there is no entry, and the rule says tlog = \"optional\"")
             }
             Tlog::Required | Tlog::Optional => {
-                match verifier::with_logged_key(&self.bundle, self.artifact(), &signer.key, &demand.roots) {
+                match verifier::with_logged_key(&self.bundle, self.artifact(), &signer.key, self.trust()) {
                     Ok(proven) => {
                         checks.steps(&proven);
                         Ok(proven)
@@ -252,6 +252,10 @@ impl<'a> Examination<'a> {
                 }
             }
         }
+    }
+
+    fn trust(&self) -> Trust<'a> {
+        Trust { roots: &self.subject.demand.roots, now: self.subject.now }
     }
 
     fn artifact(&self) -> Artifact<'_> {

@@ -15,6 +15,7 @@ mod examine;
 mod gate;
 mod identity;
 mod key;
+mod origin;
 mod policy;
 mod proof;
 mod root;
@@ -47,4 +48,4 @@ pub use statement::{COSIGN_SIGN_V1, SUBJECTS_MAX};
 pub use verdict::{
     AttestationSeen, CandidateReport, Check, Decision, Difference, Found, Looked, Outcome, Reason, SignerSeen, Verdict,
 };
-pub use verifier::{Artifact, BUNDLE_MAX, Failure, LogEntry, PROOFS_MAX, Proven, Tlog, verify_bundle};
+pub use verifier::{Artifact, BUNDLE_MAX, Failure, LogEntry, PROOFS_MAX, Proven, Tlog, Trust, verify_bundle};

@@ -73,6 +73,15 @@ pub struct Step {
     pub detail: String,
 }
 
+/// Whose word counts, and when.
+#[derive(Clone, Copy, Debug)]
+pub struct Trust<'a> {
+    /// A signature counts under any of them.
+    pub roots: &'a [TrustRoot],
+    /// The present.
+    pub now: Timestamp,
+}
+
 /// Where a signature was recorded.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogEntry {
@@ -147,12 +156,12 @@ pub(super) fn with_certificate(
     bundle: &Bundle,
     artifact: Artifact<'_>,
     tlog: Tlog,
-    roots: &[TrustRoot],
+    trust: Trust<'_>,
 ) -> Result<Proven, Failure> {
     let der = bundle.signing_certificate().map(sigstore_types::DerCertificate::as_bytes).unwrap_or_default();
     let certificate =
         Certificate::from_der(der).map_err(|why| Failure::new("certificate", Reason::UntrustedCertificate, why))?;
-    under_one(roots, |root| {
+    under_one(trust.roots, |root| {
         let log_is_needed = tlog != Tlog::Off || root.has(PartKind::TransparencyLog);
         let sct_is_needed = root.has(PartKind::CertificateTransparencyLog);
         logged(bundle, log_is_needed)?;
@@ -176,6 +185,7 @@ pub(super) fn with_certificate(
             false => Step::not_needed("certificate log", "the trusted root names none"),
         });
         let mut proven = proven(&bundle, root, &result, log_is_needed, steps);
+        root.origins().check(&bundle, &proven.times, log_is_needed, trust.now)?;
         proven.certificate = Some(certificate.clone());
         Ok(proven)
     })
@@ -189,17 +199,19 @@ pub(super) fn with_logged_key(
     bundle: &Bundle,
     artifact: Artifact<'_>,
     key: &PublicKey,
-    roots: &[TrustRoot],
+    trust: Trust<'_>,
 ) -> Result<Proven, Failure> {
     let policy = PublicKeyVerificationPolicy::new(key.der().clone());
-    under_one(roots, |root| {
+    under_one(trust.roots, |root| {
         // Without this a timestamp would do: the verifier proves what is there.
         logged(bundle, true)?;
         let (bundle, result) = verified(bundle, root, |bundle| match artifact {
             Artifact::Bytes(bytes) => root.verifier().verify(bytes, bundle, &policy),
             Artifact::Digest(digest) => root.verifier().verify(sha256(digest)?, bundle, &policy),
         })?;
-        Ok(proven(&bundle, root, &result, true, Vec::new()))
+        let proven = proven(&bundle, root, &result, true, Vec::new());
+        root.origins().check(&bundle, &proven.times, true, trust.now)?;
+        Ok(proven)
     })
 }
 
@@ -212,12 +224,12 @@ pub fn verify_bundle(
     artifact: Artifact<'_>,
     signer: &Signer,
     tlog: Tlog,
-    roots: &[TrustRoot],
+    trust: Trust<'_>,
 ) -> Result<Proven, Failure> {
     let bundle = read(bytes)?;
     match (signer, has_certificate(&bundle)) {
         (Signer::Identity(signer), true) => {
-            let proven = with_certificate(&bundle, artifact, tlog, roots)?;
+            let proven = with_certificate(&bundle, artifact, tlog, trust)?;
             let certificate = proven.certificate.clone().unwrap_or_default();
             match signer.difference(&certificate) {
                 None => Ok(proven),
@@ -225,7 +237,7 @@ pub fn verify_bundle(
             }
         }
         (Signer::Key(signer), false) => {
-            let proven = with_logged_key(&bundle, artifact, &signer.key, roots)?;
+            let proven = with_logged_key(&bundle, artifact, &signer.key, trust)?;
             match proven.times.iter().all(|time| signer.is_valid_at(*time)) {
                 true => Ok(proven),
                 false => Err(Failure::new("key validity", Reason::KeyOutsideValidity, "used outside its time")),
@@ -281,7 +293,7 @@ fn verified(
     };
     let timestamps = &bundle.verification_material.timestamp_verification_data.rfc3161_timestamps;
     if !matches!(first, Error::Timestamp(_)) || timestamps.is_empty() || !root.has(PartKind::TimestampAuthority) {
-        return Err(failure(&first));
+        return Err(failure_under(root, bundle, &first));
     }
     let alone = |at: usize| with_timestamps(bundle, |other| other == at);
     let known: Vec<bool> =
@@ -290,7 +302,7 @@ fn verified(
     match verify(&reduced) {
         Ok(result) => Ok((reduced, result)),
         // What was wrong with the whole bundle tells more than what was wrong without parts of it.
-        Err(_) => Err(failure(&first)),
+        Err(_) => Err(failure_under(root, bundle, &first)),
     }
 }
 
@@ -356,6 +368,19 @@ impl Step {
 
 fn sha256(digest: Digest) -> Result<Sha256Hash, Error> {
     Ok(Sha256Hash::from_hex(&digest.hex())?)
+}
+
+/// As [`failure`], but says so where the log is none of this root's: to the verifier that is a key it lacks.
+fn failure_under(root: &TrustRoot, bundle: &Bundle, error: &Error) -> Failure {
+    let ids = bundle.verification_material.tlog_entries.iter().map(|entry| hex::encode(entry.log_id.key_id.as_bytes()));
+    let stranger = ids.into_iter().find(|id| root.part_name(PartKind::TransparencyLog, id).is_none());
+    match (failure(error), stranger) {
+        (Failure { reason: Reason::NotInLog, .. }, Some(id)) => {
+            let detail = format!("it is in a log that the trusted root `{}` does not name (log {id})", root.name());
+            Failure::new("log", Reason::NotInLog, detail)
+        }
+        (failure, _) => failure,
+    }
 }
 
 /// The verifier's words for a failure, as one of our reasons.

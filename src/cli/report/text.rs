@@ -164,7 +164,8 @@ fn reason(report: &Report<'_>, refused: &Refused<'_>, lines: &mut Lines) {
         Some((_, difference)) => {
             lines.field("reason", format!("{}: it is signed, but not as the rule says", refused.reason.code()));
             difference_lines(difference, "    ", lines);
-            let identities = report.demand().map_or(0, |demand| demand.signers.iter().filter_map(Signer::identity).count());
+            let identities =
+                report.demand().map_or(0, |demand| demand.signers.iter().filter_map(Signer::identity).count());
             if identities > 1 {
                 lines.0.push(format!("    (the nearest of {identities} identities that the rule names)"));
             }
