@@ -297,7 +297,7 @@ impl Puller {
             return Ok(referrers.descriptors);
         }
         let fallback = Reference::Tag(Tag::of_artefact(subject, crate::oci::ArtefactTag::Referrers));
-        match super::admit::fetch(&upstream, repository, &fallback).await {
+        match super::from_upstream::fetch(&upstream, repository, &fallback).await {
             Ok(manifest) => Ok(manifest.index().map(|index| index.manifests.clone()).unwrap_or_default()),
             Err(PullError::NotFound { .. }) => Ok(Vec::new()),
             Err(error) => Err(error),
