@@ -15,7 +15,7 @@ use crate::tasks::Tasks;
 use crate::trust::{
     Enforcement, KeySigner, ParentSearch, Pattern, Policy, PublicKey, ROOT_MAX, Rule, Terms, TrustRoot,
 };
-use crate::upstream::UpstreamOptions;
+use crate::upstream::{Layout, UpstreamOptions};
 
 use super::command::{Failure, settings, usage};
 use super::parts;
@@ -131,7 +131,7 @@ impl<'a> Subject<'a> {
     /// What to ask besides the configured upstreams, or in place of one.
     fn upstream(&self, settings: &Settings, names_signers: bool) -> Result<Vec<UpstreamOptions>, Failure> {
         if let Some(folder) = self.folder {
-            return Ok(vec![folder_upstream(self.registry().clone(), folder)?]);
+            return Ok(vec![UpstreamOptions::layout(self.registry().clone(), folder)]);
         }
         // Whoever names signers names the registry too; the configured world is for the configured policy.
         if !names_signers || (self.is_configured(settings) && !self.plain_http) {
@@ -170,11 +170,16 @@ fn nameless() -> Result<Repository, Failure> {
 }
 
 fn only_image(folder: &Path) -> Result<Reference, Failure> {
-    Err(usage(anyhow::anyhow!("{}: layout folders are not read yet", folder.display())))
-}
-
-fn folder_upstream(_registry: Registry, folder: &Path) -> Result<UpstreamOptions, Failure> {
-    Err(usage(anyhow::anyhow!("{}: layout folders are not read yet", folder.display())))
+    if !folder.exists() {
+        let error = anyhow::anyhow!("there is no folder {}; oci:DIR names an OCI image layout", folder.display());
+        return Err(Failure(error, Exit::NotFound));
+    }
+    let layout = Layout::open(folder).map_err(|error| usage(error.into()))?;
+    let digest = layout.only_image().map_err(|error| match error.images.is_empty() {
+        true => Failure(error.into(), Exit::NotFound),
+        false => usage(anyhow::anyhow!("{error}; write oci:DIR@DIGEST or oci:DIR:TAG")),
+    })?;
+    Ok(Reference::Digest(digest))
 }
 
 /// The rules to judge by, and the files of their trusted roots.
