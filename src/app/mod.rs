@@ -4,6 +4,7 @@
 
 mod command;
 mod demo;
+mod judge;
 mod parts;
 mod serve;
 mod trust;

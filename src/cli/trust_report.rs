@@ -9,7 +9,7 @@ use crate::oci::Digest;
 use crate::trust::{PUBLIC_GOOD, PartKind, RootDiff, RootPart, TrustRoot};
 use crate::tuf::RoleSeen;
 
-use super::report::plain;
+use super::plain::plain;
 
 /// The order in which people look at them, and their headings.
 const KINDS: [(PartKind, &str); 4] = [

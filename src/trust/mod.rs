@@ -46,6 +46,6 @@ pub use root_diff::{Changed, RootDiff};
 pub use signer::{IdentitySigner, Signer};
 pub use statement::{COSIGN_SIGN_V1, SUBJECTS_MAX};
 pub use verdict::{
-    AttestationSeen, CandidateReport, Check, Decision, Found, Looked, Outcome, Reason, SignerSeen, Verdict,
+    AttestationSeen, CandidateReport, Check, Decision, Difference, Found, Looked, Outcome, Reason, SignerSeen, Verdict,
 };
 pub use verifier::{Artifact, BUNDLE_MAX, Failure, LogEntry, PROOFS_MAX, Proven, Tlog, Trust, verify_bundle};

@@ -17,7 +17,7 @@ use super::certificate::Certificate;
 use super::key::PublicKey;
 use super::root::{PartKind, TrustRoot};
 use super::signer::Signer;
-use super::verdict::Reason;
+use super::verdict::{Difference, Reason};
 
 /// Largest Sigstore bundle; with certificate, log entry and timestamp they have some 10 KiB.
 pub const BUNDLE_MAX: usize = 512 * 1024;
@@ -104,11 +104,18 @@ pub struct Failure {
     pub reason: Reason,
     /// What was found.
     pub detail: String,
+    /// The same in parts, where a certificate is not as demanded.
+    pub difference: Option<Box<Difference>>,
 }
 
 impl Failure {
     pub(super) fn new(check: &'static str, reason: Reason, detail: impl Into<String>) -> Self {
-        Self { check, reason, detail: detail.into() }
+        Self { check, reason, detail: detail.into(), difference: None }
+    }
+
+    pub(super) fn wrong_identity(difference: Difference) -> Self {
+        let detail = difference.to_string();
+        Self { difference: Some(Box::new(difference)), ..Self::new("identity", Reason::WrongIdentity, detail) }
     }
 
     /// How far the check came that failed here: with several roots, the furthest tells most.
@@ -226,7 +233,7 @@ pub fn verify_bundle(
             let certificate = proven.certificate.clone().unwrap_or_default();
             match signer.difference(&certificate) {
                 None => Ok(proven),
-                Some(difference) => Err(Failure::new("identity", Reason::WrongIdentity, format!("{difference:?}"))),
+                Some(difference) => Err(Failure::wrong_identity(difference)),
             }
         }
         (Signer::Key(signer), false) => {
@@ -286,7 +293,7 @@ fn verified(
     };
     let timestamps = &bundle.verification_material.timestamp_verification_data.rfc3161_timestamps;
     if !matches!(first, Error::Timestamp(_)) || timestamps.is_empty() || !root.has(PartKind::TimestampAuthority) {
-        return Err(failure(&first));
+        return Err(failure_under(root, bundle, &first));
     }
     let alone = |at: usize| with_timestamps(bundle, |other| other == at);
     let known: Vec<bool> =
@@ -295,7 +302,7 @@ fn verified(
     match verify(&reduced) {
         Ok(result) => Ok((reduced, result)),
         // What was wrong with the whole bundle tells more than what was wrong without parts of it.
-        Err(_) => Err(failure(&first)),
+        Err(_) => Err(failure_under(root, bundle, &first)),
     }
 }
 
@@ -361,6 +368,19 @@ impl Step {
 
 fn sha256(digest: Digest) -> Result<Sha256Hash, Error> {
     Ok(Sha256Hash::from_hex(&digest.hex())?)
+}
+
+/// As [`failure`], but says so where the log is none of this root's: to the verifier that is a key it lacks.
+fn failure_under(root: &TrustRoot, bundle: &Bundle, error: &Error) -> Failure {
+    let ids = bundle.verification_material.tlog_entries.iter().map(|entry| hex::encode(entry.log_id.key_id.as_bytes()));
+    let stranger = ids.into_iter().find(|id| root.part_name(PartKind::TransparencyLog, id).is_none());
+    match (failure(error), stranger) {
+        (Failure { reason: Reason::NotInLog, .. }, Some(id)) => {
+            let detail = format!("it is in a log that the trusted root `{}` does not name (log {id})", root.name());
+            Failure::new("log", Reason::NotInLog, detail)
+        }
+        (failure, _) => failure,
+    }
 }
 
 /// The verifier's words for a failure, as one of our reasons.

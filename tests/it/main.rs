@@ -7,6 +7,7 @@ mod support;
 mod attack;
 mod cli;
 mod crowd;
+mod explain;
 mod fixtures;
 mod fixtures_keyless;
 mod gate;
