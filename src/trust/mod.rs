@@ -15,9 +15,11 @@ mod examine;
 mod gate;
 mod identity;
 mod key;
+mod origin;
 mod policy;
 mod proof;
 mod root;
+mod root_diff;
 mod signer;
 mod statement;
 #[cfg(test)]
@@ -40,9 +42,10 @@ pub use policy::{
 };
 pub use proof::{AdmittedBlob, AdmittedManifest, Artefact, ArtefactBlob, Inspected, Mismatch, Verified};
 pub use root::{PUBLIC_GOOD, PartKind, ROOT_MAX, RootError, RootPart, TrustRoot};
+pub use root_diff::{Changed, RootDiff};
 pub use signer::{IdentitySigner, Signer};
 pub use statement::{COSIGN_SIGN_V1, SUBJECTS_MAX};
 pub use verdict::{
-    AttestationSeen, CandidateReport, Check, Decision, Found, Looked, Outcome, Reason, SignerSeen, Verdict,
+    AttestationSeen, CandidateReport, Check, Decision, Difference, Found, Looked, Outcome, Reason, SignerSeen, Verdict,
 };
-pub use verifier::{Artifact, BUNDLE_MAX, Failure, LogEntry, PROOFS_MAX, Proven, Tlog, verify_bundle};
+pub use verifier::{Artifact, BUNDLE_MAX, Failure, LogEntry, PROOFS_MAX, Proven, Tlog, Trust, verify_bundle};
