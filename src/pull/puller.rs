@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use bytes::{Bytes, BytesMut};
 use tokio::sync::Semaphore;
 
@@ -15,12 +16,14 @@ use crate::trust::artefact::ARTEFACT_PAYLOAD_MAX;
 use crate::trust::{AdmittedBlob, ArtefactBlob, Policy, Reason, Rule, Verdict};
 use crate::upstream::{SignatureLimits, TagPage, Upstream, Upstreams};
 
-use super::admit::{Admission, Gatekeeper, Memory, Question};
+use super::admit::{Admission, Gatekeeper, Memory};
 use super::error::{PullError, Refusal};
 use super::fill::Fills;
 use super::from_upstream::upstream_error;
 use super::membership::{Member, Membership};
+use super::question::Question;
 use super::resolve::Resolver;
+use super::rollback::RollbackWatch;
 use super::servable::Servable;
 
 /// How many artefact payloads are held in memory at once while they are looked at.
@@ -53,12 +56,13 @@ pub struct PullerParts {
 
 /// Answers what clients ask. The only way from a request to content.
 pub struct Puller {
-    policy: Arc<Policy>,
+    policy: ArcSwap<Policy>,
     upstreams: Arc<Upstreams>,
     store: Arc<DiskStore>,
     gatekeeper: Gatekeeper,
     membership: Membership,
     resolver: Resolver,
+    rollbacks: RollbackWatch,
     fills: Fills,
     inspections: Semaphore,
 }
@@ -90,6 +94,8 @@ pub struct Explanation {
     /// The verdict. Its digest is that of the manifest that carries the signature: the index, where a
     /// platform's manifest was asked.
     pub verdict: Arc<Verdict>,
+    /// Where nobody had seen the index of a platform's manifest: the tag by which it was found.
+    pub parent_tag: Option<Tag>,
 }
 
 impl Puller {
@@ -99,15 +105,27 @@ impl Puller {
         let memory = Memory { store: Arc::clone(&store), ledger: ledger.clone() };
         let gatekeeper = Gatekeeper::new(memory, Arc::clone(&clock), limits, Arc::clone(&metrics), tasks.clone());
         Self {
-            policy,
+            policy: ArcSwap::new(policy),
             upstreams,
             membership: Membership::new(gatekeeper.clone(), ledger.clone(), Arc::clone(&clock)),
             gatekeeper,
+            rollbacks: RollbackWatch::new(ledger.clone(), Arc::clone(&clock), Arc::clone(&metrics)),
             resolver: Resolver::new(ledger, clock, tasks.clone()),
             fills: Fills::new(Arc::clone(&store), fetches_max, metrics, tasks),
             store,
             inspections: Semaphore::new(INSPECTIONS_MAX),
         }
+    }
+
+    /// The policy in force.
+    pub fn policy(&self) -> Arc<Policy> {
+        self.policy.load_full()
+    }
+
+    /// Puts another policy in force. Questions that come from now on are answered under it, whatever is
+    /// remembered from before; those that are being answered keep theirs to the end.
+    pub fn replace_policy(&self, policy: Policy) {
+        self.policy.store(Arc::new(policy));
     }
 
     /// Whether a registry is among the configured upstreams.
@@ -134,7 +152,9 @@ impl Puller {
     /// What the gate says about an image: the same steps as for serving it.
     pub async fn explain(&self, repository: &Repository, reference: &Reference) -> Result<Explanation, PullError> {
         let (admission, _) = self.admit(repository, reference).await?;
-        Ok(Explanation { digest: admission.manifest().digest(), verdict: Arc::clone(admission.verdict()) })
+        let digest = admission.manifest().digest();
+        let parent_tag = self.gatekeeper.parent_tag(repository, digest);
+        Ok(Explanation { digest, verdict: Arc::clone(admission.verdict()), parent_tag })
     }
 
     async fn admit(
@@ -152,8 +172,9 @@ impl Puller {
         };
         let (digest, given) = resolved;
         let question = Question { repository: repository.clone(), rule, upstream, digest, asked: reference.clone() };
-        let admitted = self.gatekeeper.admit(question, given).await?;
+        let admitted = self.gatekeeper.admit(question.clone(), given).await?;
         if let Reference::Tag(tag) = reference {
+            self.rollbacks.look(&question, tag, admitted.0.verdict()).await?;
             self.resolver.remember(repository, tag, digest).await;
         }
         Ok(admitted)
@@ -316,8 +337,9 @@ impl Puller {
     fn rule_for(&self, repository: &Repository, asked: &str) -> Result<(Arc<Upstream>, Arc<Rule>), PullError> {
         let registry = repository.registry();
         let upstream = self.upstreams.get(registry).ok_or_else(|| PullError::UnknownRegistry(registry.clone()))?;
-        let rule = self.policy.rule_for(repository).cloned().ok_or_else(|| {
-            let hint = self.policy.no_rule_hint();
+        let policy = self.policy.load();
+        let rule = policy.rule_for(repository).cloned().ok_or_else(|| {
+            let hint = policy.no_rule_hint();
             PullError::Refused(Box::new(Refusal {
                 repository: repository.clone(),
                 asked: asked.to_owned(),
