@@ -5,6 +5,7 @@
 mod command;
 mod demo;
 mod parts;
+mod reload;
 mod serve;
 
 pub use command::run;
