@@ -4,8 +4,10 @@
 
 mod command;
 mod demo;
+mod judge;
 mod parts;
 mod reload;
 mod serve;
+mod trust;
 
 pub use command::run;

@@ -51,7 +51,7 @@ enum Because {
 impl Reload {
     /// `running` are the settings as the files said them at start; `config` is the file they came from.
     pub(super) fn new(running: Settings, config: Option<PathBuf>, puller: Arc<Puller>, metrics: Arc<Metrics>) -> Self {
-        let files = watched(&running, config.as_deref());
+        let files = watched(&running);
         Self { config, running, puller, metrics, files, marks: Marks::new(), failure: None }
     }
 
@@ -90,7 +90,7 @@ impl Reload {
         let changes = changes(&self.puller.policy(), &fresh.policy);
         // Also where nothing seems to differ: what is in force must be what stands in the files.
         self.puller.replace_policy(fresh.policy.clone());
-        self.files = watched(fresh, self.config.as_deref());
+        self.files = watched(fresh);
         self.marks.retain(|file, _| self.files.contains(file));
         let mended = self.failure.take().is_some();
         let restart = needs_restart(&self.running, fresh);
@@ -134,8 +134,8 @@ fn load(config: Option<&Path>) -> Loaded {
 }
 
 /// The files on which a configuration rests.
-fn watched(_settings: &Settings, config: Option<&Path>) -> Vec<PathBuf> {
-    config.map(Path::to_owned).into_iter().collect()
+fn watched(settings: &Settings) -> Vec<PathBuf> {
+    settings.trust_files.clone()
 }
 
 fn marks(files: &[PathBuf]) -> Marks {

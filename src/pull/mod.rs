@@ -7,6 +7,7 @@
 
 mod admit;
 mod error;
+mod explain;
 mod fill;
 mod flight;
 mod from_upstream;
@@ -24,5 +25,6 @@ mod tail;
 pub use crate::upstream::TagPage;
 pub use admit::Admission;
 pub use error::{PullError, Refusal};
-pub use puller::{Answer, BlobWant, Explanation, Puller, PullerParts};
+pub use explain::{Explanation, Parent};
+pub use puller::{Answer, BlobWant, Puller, PullerParts};
 pub use servable::{Content, ContentError, Servable};

@@ -14,7 +14,7 @@ use crate::upstream::UpstreamError;
 
 use super::admit::{Admission, Opened, Parts};
 use super::error::{PullError, Refusal};
-use super::from_upstream::{upstream_error, with_causes};
+use super::from_upstream::{fetch, upstream_error, with_causes};
 use super::question::{Key, Question};
 
 /// Tags of one search that are looked at side by side: few, so that a search is no burst of requests.
@@ -221,7 +221,7 @@ async fn look(
     };
     let fetched = match resolved {
         Some(digest) => gate.bytes(&question.about(digest), None).await,
-        None => super::admit::fetch(upstream, repository, &crate::oci::Reference::Tag(tag)).await,
+        None => fetch(upstream, repository, &crate::oci::Reference::Tag(tag)).await,
     };
     let names = |manifest: &Manifest| {
         manifest.index().is_some() && manifest.named().any(|named| named.digest == question.digest)

@@ -9,7 +9,7 @@ use crate::oci::Manifest;
 use crate::tasks::Tasks;
 use crate::telemetry::Metrics;
 use crate::trust::{self, Candidate, Judgement, Search, Verified};
-use crate::upstream::SignatureLimits;
+use crate::upstream::{SignatureLimits, Wanted};
 
 use super::error::PullError;
 use super::flight::Flights;
@@ -101,7 +101,9 @@ impl Platforms {
     async fn search(&self, question: &Question) -> Result<Arc<Search>, PullError> {
         let about = question.clone();
         let limits = self.limits.clone();
-        let work = || async move { Arc::new(search(&about.upstream, &about.repository, about.digest, &limits).await) };
+        let wanted = Wanted { attestations: question.wants_attestations() };
+        let work =
+            || async move { Arc::new(search(&about.upstream, &about.repository, about.digest, wanted, &limits).await) };
         let found = self.searches.join(question.key(), work).await;
         found.map_err(|_| PullError::Internal("the program is stopping".into()))
     }

@@ -13,11 +13,12 @@ use crate::store::{DiskStore, HOLD_BACK, Incoming, Progress};
 use crate::tasks::Tasks;
 use crate::telemetry::{CacheOutcome, Metrics};
 use crate::trust::artefact::ARTEFACT_PAYLOAD_MAX;
-use crate::trust::{AdmittedBlob, ArtefactBlob, Policy, Reason, Rule, Verdict};
+use crate::trust::{AdmittedBlob, ArtefactBlob, Policy, Reason, Rule};
 use crate::upstream::{SignatureLimits, TagPage, Upstream, Upstreams};
 
 use super::admit::{Admission, Gatekeeper, Memory};
 use super::error::{PullError, Refusal};
+use super::explain::{Explanation, Parent};
 use super::fill::Fills;
 use super::from_upstream::upstream_error;
 use super::membership::{Member, Membership};
@@ -86,18 +87,6 @@ pub enum BlobWant {
     Range(RangeAsk),
 }
 
-/// What the gate says about an image, without serving it.
-#[derive(Debug)]
-pub struct Explanation {
-    /// What the tag or digest stands for.
-    pub digest: Digest,
-    /// The verdict. Its digest is that of the manifest that carries the signature: the index, where a
-    /// platform's manifest was asked.
-    pub verdict: Arc<Verdict>,
-    /// Where nobody had seen the index of a platform's manifest: the tag by which it was found.
-    pub parent_tag: Option<Tag>,
-}
-
 impl Puller {
     /// Ready to answer.
     pub fn new(parts: PullerParts) -> Self {
@@ -152,9 +141,10 @@ impl Puller {
     /// What the gate says about an image: the same steps as for serving it.
     pub async fn explain(&self, repository: &Repository, reference: &Reference) -> Result<Explanation, PullError> {
         let (admission, _) = self.admit(repository, reference).await?;
-        let digest = admission.manifest().digest();
-        let parent_tag = self.gatekeeper.parent_tag(repository, digest);
-        Ok(Explanation { digest, verdict: Arc::clone(admission.verdict()), parent_tag })
+        let (digest, verdict) = (admission.manifest().digest(), Arc::clone(admission.verdict()));
+        let parent = Parent::of(&self.store, digest, &verdict).await;
+        let parent = parent.map(|parent| Parent { tag: self.gatekeeper.parent_tag(repository, digest), ..parent });
+        Ok(Explanation { digest, parent, verdict })
     }
 
     async fn admit(
@@ -326,7 +316,7 @@ impl Puller {
             return Ok(referrers.descriptors);
         }
         let fallback = Reference::Tag(Tag::of_artefact(subject, crate::oci::ArtefactTag::Referrers));
-        match super::admit::fetch(&upstream, repository, &fallback).await {
+        match super::from_upstream::fetch(&upstream, repository, &fallback).await {
             Ok(manifest) => Ok(manifest.index().map(|index| index.manifests.clone()).unwrap_or_default()),
             Err(PullError::NotFound { .. }) => Ok(Vec::new()),
             Err(error) => Err(error),

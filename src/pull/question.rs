@@ -54,7 +54,6 @@ impl Question {
     }
 
     /// Whether the rule asks for more than signatures, so that attestations must be fetched too.
-    #[expect(dead_code, reason = "the search takes it once it can fetch attestations by themselves")]
     pub(super) fn wants_attestations(&self) -> bool {
         self.rule.demand().is_some_and(|demand| !demand.attestations.is_empty())
     }

@@ -76,7 +76,7 @@ async fn the_index_is_found_by_its_tag_verified_and_remembered() {
     assert_eq!(get(proxy.address, &proxy.blob_path("app", layer.digest)).await.body, layer.bytes);
     let repository = format!("{REGISTRY}/app").parse().unwrap();
     let told = proxy.puller.explain(&repository, &Reference::Digest(wanted)).await.unwrap();
-    assert_eq!(told.parent_tag.unwrap().as_str(), "1.1");
+    assert_eq!(told.parent.unwrap().tag.unwrap().as_str(), "1.1");
     assert_eq!(told.verdict.digest, world.images[1].index.digest);
     // The sibling platform's parent is known now, also after a restart and without upstream.
     world.upstream.forget_requests();
