@@ -59,6 +59,7 @@ pub(super) async fn judge(
         shown: image.image.to_string(),
         repository: subject.name.repository.clone(),
         policy: policy.clone(),
+        by_arguments: named,
         place: subject.place(&settings),
         root_files,
     };

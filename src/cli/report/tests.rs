@@ -26,6 +26,7 @@ fn asked(demand: Demand) -> Asked {
         shown: image.to_string(),
         repository: image.repository,
         policy: Policy::new(vec![rule], None),
+        by_arguments: false,
         place: Place::Registry { host: "mirror.acme.test:5000".to_owned(), plain_http: true },
         root_files: BTreeMap::new(),
     }
