@@ -27,7 +27,7 @@ mod tests;
 mod verdict;
 mod verifier;
 
-pub use attestation::{About, AttestationDemand, Condition};
+pub use attestation::{About, AttestationDemand, Condition, PREDICATE_TYPES, predicate_type};
 pub use candidate::{Candidate, Material};
 pub use certificate::{CLAIMS, Certificate};
 pub use classic::PAYLOAD_MAX;
@@ -35,7 +35,7 @@ pub use demand::{Demand, DockerReference, Formats, Require};
 pub use gate::{
     Judgement, Recorded, Search, denied, judge, judge_platform, pass_artefact, recall, refuse, still_stands,
 };
-pub use identity::{Expression, ExpressionError, Matcher};
+pub use identity::{EXPRESSION_MAX, Expression, ExpressionError, Matcher};
 pub use key::{KeyError, KeySigner, PublicKey};
 pub use policy::{
     Enforcement, Fingerprint, ParentSearch, Pattern, PatternError, Policy, Rollback, Rule, Terms, danger,
