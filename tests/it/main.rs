@@ -13,6 +13,7 @@ mod fixtures_keyless;
 mod gate;
 mod lies;
 mod pull;
+mod real_servers;
 mod refuse;
 mod sigstore_selftest;
 mod support_selftest;
