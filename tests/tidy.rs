@@ -109,6 +109,18 @@ fn nothing_turns_certificate_checks_off() {
     }
 }
 
+#[test]
+fn every_reason_for_a_refusal_is_explained() {
+    let errors = include_str!("../docs/errors.md");
+    let verdict = sources().into_iter().find(|source| source.file == "trust/verdict.rs").expect("it is there");
+    let codes: Vec<_> = verdict.text.lines().filter_map(|line| line.trim().strip_prefix("Self::")).collect();
+    let codes = codes.iter().filter_map(|line| line.split_once(" => \"")).map(|(_, rest)| rest.trim_end_matches("\","));
+    let codes: Vec<_> = codes.filter(|code| code.chars().all(|c| c.is_ascii_uppercase() || c == '_')).collect();
+    assert!(codes.contains(&"NO_SIGNATURE") && codes.len() > 20, "{codes:?}");
+    let silent: Vec<_> = codes.iter().filter(|code| !errors.contains(&format!("| `{code}` |"))).collect();
+    assert!(silent.is_empty(), "docs/errors.md says nothing of {silent:?}");
+}
+
 /// Each use of ours that the layers do not allow.
 fn wrong_edges(source: &Source) -> Vec<String> {
     let folder = source.file.split('/').next().unwrap_or_default().trim_end_matches(".rs");

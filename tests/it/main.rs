@@ -16,6 +16,7 @@ mod lies;
 mod parents;
 mod platforms;
 mod pull;
+mod real_servers;
 mod refuse;
 mod reload;
 mod sigstore_selftest;

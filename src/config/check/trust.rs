@@ -60,6 +60,11 @@ impl Roots {
         roots
     }
 
+    /// The root of policies that name none. Where it cannot be used, which was reported, another stands in.
+    pub(super) fn default(&self) -> TrustRoot {
+        self.default.clone().unwrap_or_else(|| self.public_good())
+    }
+
     /// The roots that a policy names, or the default; none twice. `None` when one of them cannot be used, which was
     /// reported.
     pub(super) fn chosen(&self, written: Option<&Spanned<Names>>, report: &mut Report<'_>) -> Option<Vec<TrustRoot>> {
