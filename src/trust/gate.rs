@@ -182,12 +182,14 @@ pub fn still_stands(verdict: &Verdict, rule: &Rule, now: Timestamp) -> bool {
         (Some(_), None) => false,
     };
     let holds = |seen: &SignerSeen, signer: &Signer, id| seen.id == id && stands(signer, seen) && young(seen);
-    let mut about_it = demand.attestations.iter().filter(|asked| asked.about == About::Index);
-    demand.is_met(|signer, id| signers.iter().any(|seen| holds(seen, signer, id)))
-        && about_it.all(|asked| {
-            let seen = || attesters(&verdict.candidates, asked);
-            met(asked.require, &asked.signers, |signer, id| seen().any(|seen| holds(seen, signer, id)))
-        })
+    let attested = |asked: &AttestationDemand| {
+        let seen = || attesters(&verdict.candidates, asked);
+        // What is asked about platforms is in the verdicts on platforms only.
+        let is_elsewhere = asked.about == About::Platform && seen().next().is_none();
+        is_elsewhere || met(asked.require, &asked.signers, |signer, id| seen().any(|seen| holds(seen, signer, id)))
+    };
+    let signed = demand.is_met(|signer, id| signers.iter().any(|seen| holds(seen, signer, id)));
+    (signed || !demand.asks_for_a_signature()) && demand.attestations.iter().all(attested)
 }
 
 /// Who was found to attest what is asked.
