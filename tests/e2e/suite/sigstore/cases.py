@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 
 from sigstore import recipes
 from sigstore.recipes import KINDS, STRANGER
-from sigstore.rule import OTHER, SLSA, SPDX, VULNERABILITIES, Rule
-from sigstore.signer import CLASSIC, OCI11, V1, V1_TSA, V2
+from sigstore.rule import ABSENT, CUSTOM, CYCLONEDX, OTHER, SLSA, SLSA_02, SPDX, VULNERABILITIES, Rule
+from sigstore.signer import CLASSIC, V1, V2
 
 ACCEPT, REFUSE = "accept", "refuse"
 
@@ -17,6 +17,7 @@ NOT_A_SIGNATURE = "an attestation by the right identity is no signature; cosign 
 BESIDE_A_BUNDLE = "the classic signature is good; cosign looks at none once the image has any bundle"
 WHOLE_IDENTITY = "our expressions match the whole identity; cosign's match any part of it"
 LOG_BODY = "the log entry was changed; cosign makes its own from the bundle and does not read this one"
+EVERY_TIMESTAMP = "each timestamp that is there must be good; for cosign the time that the log signed is enough"
 ASSAY_MAY_ACCEPT = [BESIDE_A_BUNDLE]
 
 WORKFLOW = "https://github.com/acme/app/.github/workflows/release.yml@refs/tags/v1.0.0"
@@ -105,8 +106,12 @@ def attestations():
         yield accept(image, GITHUB, f"{image}-signature")
         yield accept(image, replace(GITHUB, attestations=(SLSA,)), f"{image}-slsa")
         yield accept(image, replace(GITHUB, attestations=(SLSA, SPDX)), f"{image}-slsa-spdx")
-        yield refuse(image, replace(GITHUB, attestations=(SLSA, VULNERABILITIES)), f"{image}-vulnerabilities")
+        yield refuse(image, replace(GITHUB, attestations=(SLSA, ABSENT)), f"{image}-absent")
         yield refuse(f"{form}-github", replace(GITHUB, attestations=(SLSA,)), f"{form}-not-attested")
+    for what in (SLSA_02, CYCLONEDX, VULNERABILITIES, CUSTOM):
+        yield accept("attested-more", replace(GITHUB, attestations=(what,)), f"attested-{what.name}")
+    yield refuse("attested-more", replace(GITHUB, attestations=(SLSA,)), "attested-slsa-0.2-only")
+    yield accept("key-attested", replace(KEY, attestations=(SLSA,)))
     yield we_refuse("attested-only", GITHUB, NOT_A_SIGNATURE)
     yield refuse("attested-only-classic", GITHUB)
     yield refuse("attested-by-fork", replace(GITHUB, attestations=(SLSA,)))
@@ -117,6 +122,10 @@ def platforms():
     for form in (V2, CLASSIC):
         for part in ("index", "amd64", "arm64", "unknown"):
             yield accept(f"{form}-recursive", EMAIL, f"{form}-recursive-{part}", part=part)
+    for image in ("platform-signed", "platform-signed-classic"):
+        yield accept(image, EMAIL, part="arm64")
+        yield refuse(image, EMAIL, f"{image}-index")
+    for form in (V2, CLASSIC):
         # `assay verify` looks through the tags for an index that names it; the proxy does not unless it is told to.
         yield refuse(f"{form}-email", EMAIL, f"{form}-platform-alone", part="amd64", command=ACCEPT)
 
@@ -165,10 +174,23 @@ def mixed():
 
 def forged():
     """Each beside its original, which is in `keyless` and `keys`."""
+    harmless = {
+        "forged-v2-email-root-hash",         # the root of the signed checkpoint counts, and is good
+        "forged-v1-tsa-email-no-timestamp",  # the log signed the time
+        "forged-v1-key-no-set",              # the log proves the entry; a key needs no time
+    }
+    stricter = {
+        "forged-v2-email-log-body": LOG_BODY,
+        "forged-v1-tsa-email-timestamp": EVERY_TIMESTAMP,
+        "forged-v1-tsa-email-other-timestamp": EVERY_TIMESTAMP,
+    }
     for (form, who), kinds in KINDS.items():
         for kind in kinds:
-            name, rule = f"forged-{form}-{who}-{kind}", RULES[who]
-            yield refuse(name, rule)
+            name = f"forged-{form}-{who}-{kind}"
+            if name in stricter:
+                yield we_refuse(name, RULES[who], stricter[name])
+            else:
+                yield (accept if name in harmless else refuse)(name, RULES[who])
 
 
 SECTIONS = {

@@ -7,8 +7,9 @@ from sigstore import configuration
 from sigstore.cases import ACCEPT, REFUSE
 from sigstore.repository import Repository, digest_of
 
-REFUSED_BY_COSIGN = 1    # its exit code for everything: what it says must tell the rest
-COSIGN_COULD_NOT = ["connection refused", "unknown flag", "unexpected status code 5", "MANIFEST_UNKNOWN", "UNAVAILABLE"]
+COSIGN_REFUSES = [10, 12]   # exit codes: there is no signature; there is none that matches
+COSIGN_FAILS = 1            # of a bundle, and of everything else: what it says must tell
+COSIGN_REFUSES_BUNDLE = ["no matching attestations", "failed to verify", "none of the"]
 ASSAY_VERDICTS = {0: ACCEPT, 3: REFUSE}   # exit codes of `assay verify`
 GITHUB_FLAGS = {   # a claim as in proxy.toml -> cosign's flag, and what cosign leaves away in front of the value
     "source_repository": ("--certificate-github-workflow-repository", "https://github.com/"),
@@ -63,9 +64,12 @@ class Cosign:
 
 def refused_by_cosign(done):
     errors = [line for line in done.text.splitlines() if line.startswith("Error")]
-    said = errors[0] if errors else done.text
-    could_not = done.code != REFUSED_BY_COSIGN or any(word in done.text for word in COSIGN_COULD_NOT)
-    return Judgement(f"could not ({done.code})" if could_not else REFUSE, done.text if could_not else said)
+    refused = done.code in COSIGN_REFUSES or (
+        done.code == COSIGN_FAILS and any(word in done.text for word in COSIGN_REFUSES_BUNDLE)
+    )
+    if refused:
+        return Judgement(REFUSE, errors[0] if errors else done.text)
+    return Judgement(f"could not ({done.code})", done.text)
 
 
 class Proxy:
@@ -100,12 +104,11 @@ class Proxy:
 
     def _nothing_comes(self, repository, image, refusal):
         """Neither a platform nor a layer, asked for by digests that a client may know from elsewhere."""
-        for part in ("amd64", "arm64"):
-            layer = image.repository.manifest(image.parts[part])["layers"][0]
-            for kind, digest in (("manifests", image.parts[part]), ("blobs", layer["digest"])):
-                answer = repository.get(kind, digest)
-                if answer.status != 403:
-                    return Judgement(f"{kind} of a refused image: HTTP {answer.status}", told(answer))
+        layer = image.repository.manifest(image.parts["amd64"])["layers"][0]
+        for kind, digest in (("manifests", image.parts["amd64"]), ("blobs", layer["digest"])):
+            answer = repository.get(kind, digest)
+            if answer.status != 403:
+                return Judgement(f"{kind} of a refused image: HTTP {answer.status}", told(answer))
         return Judgement(REFUSE, told(refusal))
 
 

@@ -2,7 +2,7 @@
 
 from sigstore.forgery import Forge
 from sigstore.issuer import email, github, gitlab
-from sigstore.rule import SLSA, SPDX
+from sigstore.rule import CUSTOM, CYCLONEDX, SLSA, SLSA_02, SPDX, VULNERABILITIES
 from sigstore.signer import ALONE, ALONE_CLASSIC, CLASSIC, CLASSIC_TSA, OCI11, V1, V1_TSA, V2, Attest, Sign
 
 OURS, STRANGER = "ours", "stranger"   # keys
@@ -24,6 +24,10 @@ SOUND = {
         f"{form}-attested": [Sign(form, github()), Attest(form, github(), SLSA), Attest(form, github(), SPDX)]
         for form in (V2, V1, CLASSIC)
     },
+    "key-attested": [Sign(V2, OURS), Attest(V2, OURS, SLSA)],
+    "attested-more": [
+        Sign(V2, github()), *(Attest(V2, github(), what) for what in (SLSA_02, CYCLONEDX, VULNERABILITIES, CUSTOM)),
+    ],
     "key-alone": [Sign(ALONE, OURS)],
     "key-alone-classic": [Sign(ALONE_CLASSIC, OURS)],
 }
@@ -49,6 +53,8 @@ WRONG = {
     "attested-by-fork-classic": [Sign(CLASSIC, github()), Attest(CLASSIC, github(repository="mallory/app"), SLSA)],
     "key-alone-stranger": [Sign(ALONE, STRANGER)],
     "key-alone-classic-stranger": [Sign(ALONE_CLASSIC, STRANGER)],
+    "platform-signed": [Sign(V2, email(), part="arm64")],
+    "platform-signed-classic": [Sign(CLASSIC, email(), part="arm64")],
     "unsigned": [],
 }
 

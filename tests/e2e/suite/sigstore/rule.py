@@ -7,15 +7,20 @@ OURS, OTHER = "", "other"   # trusted roots
 
 @dataclass(frozen=True)
 class Predicate:
-    """A kind of attestation: its name on cosign's command line, and its type."""
+    """A kind of attestation: our name for it, cosign's, and its type."""
 
+    name: str
     cosign: str
     type: str
 
 
-SLSA = Predicate("slsaprovenance1", "https://slsa.dev/provenance/v1")
-SPDX = Predicate("spdxjson", "https://spdx.dev/Document")
-VULNERABILITIES = Predicate("vuln", "https://cosign.sigstore.dev/attestation/vuln/v1")
+SLSA = Predicate("slsa", "slsaprovenance1", "https://slsa.dev/provenance/v1")
+SLSA_02 = Predicate("slsa-0.2", "slsaprovenance02", "https://slsa.dev/provenance/v0.2")
+SPDX = Predicate("spdx", "spdxjson", "https://spdx.dev/Document")
+CYCLONEDX = Predicate("cyclonedx", "cyclonedx", "https://cyclonedx.org/bom")
+VULNERABILITIES = Predicate("vulnerabilities", "vuln", "https://cosign.sigstore.dev/attestation/vuln/v1")
+CUSTOM = Predicate("custom", "https://acme.example/review/v1", "https://acme.example/review/v1")
+ABSENT = Predicate("absent", "https://acme.example/absent/v1", "https://acme.example/absent/v1")   # nobody attests this
 
 
 @dataclass(frozen=True)

@@ -39,6 +39,7 @@ class Sigstore:
             with ThreadPoolExecutor(AT_ONCE) as pool:
                 self._judge(pool)
             self.table.print()
+            self.table.write(self.workspace.root / "sigstore-answers.txt")
             if self.binary:
                 self._clients()
         except Exception as error:
@@ -70,7 +71,7 @@ class Sigstore:
         def sign(name, steps, registry):
             image = tiny.build(registry, name, content=name)
             for step in steps:
-                signer.perform(step, image.name)
+                signer.perform(step, image)
             made[registry.name][name] = image
 
         def forge(name, steps, registry):

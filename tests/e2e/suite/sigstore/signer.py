@@ -4,7 +4,7 @@ import json
 from dataclasses import dataclass
 
 from sigstore.issuer import Identity
-from sigstore.rule import SLSA, SPDX, Predicate
+from sigstore.rule import CUSTOM, CYCLONEDX, SLSA, SLSA_02, SPDX, VULNERABILITIES, Predicate
 from sigstore.servers import FULCIO, REKOR1, TSA
 
 # Where the signature goes and what vouches for its time. The first three are bundles, kept as referrers.
@@ -24,6 +24,7 @@ class Sign:
     by: object              # Identity, or the name of a key
     annotations: tuple = ()
     recursive: bool = False   # each platform too
+    part: str = "index"       # or only this platform
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,7 @@ class Attest:
     form: str
     by: object
     predicate: Predicate
+    part: str = "index"
 
 
 class Signer:
@@ -54,12 +56,12 @@ class Signer:
         }
         self.predicates = {}
         for predicate, document in PREDICATES.items():
-            path = workspace.root / f"{predicate.cosign}.json"
+            path = workspace.root / f"predicate-{predicate.name}.json"
             path.write_text(json.dumps(document))
             self.predicates[predicate] = path
 
-    def perform(self, step, name):
-        """`name` is an image by digest."""
+    def perform(self, step, image):
+        name = f"{image.repository.address}/{image.repository.path}@{image.digest(step.part)}"
         words = ["--yes", "--allow-http-registry", *self.forms[step.form], *self._by(step.by)]
         environment = {"COSIGN_EXPERIMENTAL": "1"} if step.form == OCI11 else {}
         if isinstance(step, Sign):
@@ -95,4 +97,16 @@ PREDICATES = {
         "creationInfo": {"created": "2026-01-01T00:00:00Z", "creators": ["Tool: test"]},
         "packages": [{"SPDXID": "SPDXRef-app", "name": "app", "versionInfo": "1.0.0", "downloadLocation": "NOASSERTION"}],
     },
+    SLSA_02: {
+        "builder": {"id": "https://github.com/acme/app/.github/workflows/release.yml@refs/tags/v1.0.0"},
+        "buildType": "https://github.com/Attestations/GitHubActionsWorkflow@v1",
+        "invocation": {"configSource": {"uri": "git+https://github.com/acme/app@refs/tags/v1.0.0"}},
+    },
+    CYCLONEDX: {"bomFormat": "CycloneDX", "specVersion": "1.5", "version": 1, "components": []},
+    VULNERABILITIES: {
+        "invocation": {"uri": "", "event_id": "", "builder.id": ""},
+        "scanner": {"uri": "pkg:github/acme/scanner", "version": "1.0", "db": {"uri": "", "version": ""}, "result": {}},
+        "metadata": {"scanStartedOn": "2026-01-01T00:00:00Z", "scanFinishedOn": "2026-01-01T00:01:00Z"},
+    },
+    CUSTOM: {"reviewed_by": "release@acme.example"},
 }

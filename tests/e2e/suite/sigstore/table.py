@@ -21,6 +21,14 @@ class Table:
     def check(self, column, section, case, registry, problem):
         self.report.check(column, f"sigstore: {section}", f"{case.name} at {registry}", problem, quiet=True)
 
+    def write(self, path):
+        """What each judge said, in its own words."""
+        lines = [
+            f"{case.name} at {registry}: {judge}: {judgement.verdict}: {judgement.said}".replace("\n", " | ")
+            for (_, case), row in self.rows.items() for (registry, judge), judgement in row.items()
+        ]
+        path.write_text("\n".join(lines) + "\n")
+
     def print(self):
         names = [registry.name for registry in self.registries]
         present = [judge for judge in JUDGES if any((names[0], judge) in row for row in self.rows.values())]

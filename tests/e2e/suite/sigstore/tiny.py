@@ -20,10 +20,6 @@ class Tiny:
     index: str      # digest
     parts: dict     # architecture -> digest of its manifest
 
-    @property
-    def name(self):
-        return f"{self.repository.address}/{self.repository.path}@{self.index}"
-
     def digest(self, part):
         return self.index if part == "index" else self.parts[part]
 
