@@ -6,8 +6,8 @@ use assay::demo::{BUNDLE_TYPE, BundleSignature, ClassicSignature, Document, Imag
 use assay::oci::media_type::{OCI_INDEX, OCI_MANIFEST};
 use assay::oci::{Digest, MANIFEST_MAX, Manifest, Reference, Repository, strict_json};
 use assay::trust::{
-    Candidate, Demand, DockerReference, Enforcement, Judgement, KeySigner, Material, Pattern, PublicKey, Recorded,
-    Require, Rule, Search, judge, recall, still_stands,
+    self, Candidate, Demand, Enforcement, Judgement, KeySigner, Material, Pattern, PublicKey, Recorded, Rule, Search,
+    Tlog, judge, recall, still_stands,
 };
 use divan::counter::BytesCount;
 use divan::{Bencher, black_box};
@@ -122,8 +122,9 @@ impl World {
     fn new() -> Self {
         let signer = Signer::generate().unwrap();
         let key = PublicKey::from_pem(&signer.public_key_pem()).unwrap();
-        let signers = vec![KeySigner { name: "key.pub".to_owned(), key, not_before: None, not_after: None }];
-        let demand = Demand { require: Require::Any, signers, docker_reference: DockerReference::Ignore };
+        let signer = KeySigner { name: "key.pub".to_owned(), key, not_before: None, not_after: None };
+        let signers = vec![trust::Signer::Key(signer)];
+        let demand = Demand { signers, tlog: Tlog::Off, ..Demand::default() };
         let patterns = vec![Pattern::parse("ghcr.io/acme/**").unwrap()];
         Self {
             rule: Rule::new("acme".to_owned(), patterns, Enforcement::Enforce(demand)),

@@ -36,14 +36,15 @@ const MAY_USE_MORE: [(&str, &str, &str); 1] =
 const MINTS: [(&str, usize); 2] = [("trust/gate.rs", 2), ("trust/proof.rs", 1)];
 
 /// What only one place does: the words, where, and why.
-const ONE_PLACE: [(&[&str], &[&str], &str); 10] = [
+const ONE_PLACE: [(&[&str], &[&str], &str); 11] = [
     (&["tokio", "::", "spawn"], &["tasks.rs"], "every task has an owner and an end"),
     (&["task", "::", "spawn"], &["tasks.rs"], "every task has an owner and an end"),
     (&["Timestamp", "::", "now"], &["clock.rs"], "tests move the hand of the clock"),
     (&["SystemTime", "::", "now"], &["clock.rs"], "tests move the hand of the clock"),
     (&["rusqlite", "::"], &["ledger/sqlite.rs"], "another database can take its place"),
     (&["reqwest", "::"], &["upstream/"], "all ways to the network have the same guards"),
-    (&["sigstore_crypto", "::"], &["trust/key.rs", "demo/"], "one place checks signatures"),
+    (&["sigstore_crypto", "::"], &["trust/key.rs", "demo/"], "one place checks bare signatures"),
+    (&["sigstore_verify", "::"], &["trust/verifier.rs", "trust/root.rs"], "one place knows the Sigstore verifier"),
     (&["sigstore_types", "::"], &["trust/", "demo/"], "signature formats are the gate's business"),
     (&["toml", "::"], &["config/", "app.rs", "app/"], "the configuration is read in one place"),
     (&["unsafe"], &[], "nothing here needs it"),

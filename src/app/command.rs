@@ -13,7 +13,7 @@ use crate::config::{self, Settings};
 use crate::oci::Registry;
 use crate::tasks::Tasks;
 use crate::telemetry::{LogFormat, LogOptions, init_logging};
-use crate::trust::{Demand, DockerReference, Enforcement, KeySigner, Pattern, Policy, PublicKey, Require, Rule};
+use crate::trust::{Demand, Enforcement, KeySigner, Pattern, Policy, PublicKey, Rule, Signer, Tlog};
 use crate::upstream::UpstreamOptions;
 
 use super::{demo, parts, serve};
@@ -168,10 +168,10 @@ fn policy_of_keys(image: &ImageArgument, keys: &[PathBuf]) -> Result<Policy, Fai
         let name = path.display().to_string();
         let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {name}"))?;
         let key = PublicKey::from_pem(&text).with_context(|| name.clone())?;
-        anyhow::Ok(KeySigner { name, key, not_before: None, not_after: None })
+        anyhow::Ok(Signer::Key(KeySigner { name, key, not_before: None, not_after: None }))
     };
     let signers = keys.iter().map(signer).collect::<Result<Vec<_>, _>>().map_err(usage)?;
-    let demand = Demand { require: Require::Any, signers, docker_reference: DockerReference::Ignore };
+    let demand = Demand { signers, tlog: Tlog::Off, ..Demand::default() };
     let pattern = Pattern::parse(&image.name.repository.to_string()).map_err(|error| usage(error.into()))?;
     Ok(Policy::new(vec![Rule::new("command line".to_owned(), vec![pattern], Enforcement::Enforce(demand))], None))
 }

@@ -13,7 +13,7 @@ use crate::demo::{BuiltImage, Ending, ImageBuilder, Registry as DemoRegistry, Si
 use crate::http::{self, ListenerOptions, RegistryOptions};
 use crate::oci::Registry;
 use crate::tasks::Tasks;
-use crate::trust::{Demand, DockerReference, Enforcement, KeySigner, Pattern, Policy, PublicKey, Require, Rule};
+use crate::trust::{Demand, Enforcement, KeySigner, Pattern, Policy, PublicKey, Rule, Tlog};
 use crate::upstream::{NetworkOptions, Proxy, SignatureLimits, UpstreamOptions, Upstreams};
 
 use super::parts;
@@ -160,7 +160,7 @@ fn stock(upstream: &DemoRegistry, publisher: &Signer) -> anyhow::Result<Vec<Case
 fn policy(publisher: &Signer) -> anyhow::Result<Policy> {
     let key = PublicKey::from_pem(&publisher.public_key_pem())?;
     let signer = KeySigner { name: "publisher.pub".to_owned(), key, not_before: None, not_after: None };
-    let demand = Demand { require: Require::Any, signers: vec![signer], docker_reference: DockerReference::Ignore };
+    let demand = Demand { signers: vec![crate::trust::Signer::Key(signer)], tlog: Tlog::Off, ..Demand::default() };
     let pattern = Pattern::parse(&format!("{REGISTRY}/**"))?;
     Ok(Policy::new(vec![Rule::new("demo".to_owned(), vec![pattern], Enforcement::Enforce(demand))], None))
 }

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::oci::ImageName;
 use crate::pull::{Explanation, PullError};
-use crate::trust::{CandidateReport, Decision, Verdict};
+use crate::trust::{CandidateReport, Decision, SignerSeen, Verdict};
 
 use super::Exit;
 
@@ -77,7 +77,7 @@ impl<'a> Report<'a> {
             line("rule", &format!("\"{}\" (mode {})", verdict.rule, verdict.mode));
             if let Decision::Verified { signers } = &verdict.decision {
                 for signer in signers {
-                    line("signer", &format!("{} (key {})", signer.name, signer.key));
+                    line("signer", &signer_line(signer));
                 }
                 line("log", "not checked (tlog = \"off\")");
             }
@@ -170,11 +170,21 @@ fn step_lines(verdict: &Verdict) -> Vec<String> {
     looked.chain(candidates).collect()
 }
 
+fn signer_line(signer: &SignerSeen) -> String {
+    match (&signer.key, &signer.identity) {
+        (Some(key), _) => format!("{} (key {key})", signer.name),
+        (None, identity) => {
+            let issuer = signer.issuer.as_deref().unwrap_or("unknown");
+            format!("{} (issuer {issuer})", identity.as_deref().unwrap_or(&signer.name))
+        }
+    }
+}
+
 /// Only checks that ran are shown.
 fn candidate_lines(number: usize, count: usize, candidate: &CandidateReport) -> Vec<String> {
     let mut lines = vec![format!("  signature {number} of {count} ({}, {})", candidate.format, candidate.place)];
     for check in &candidate.checks {
-        lines.push(format!("    {} {:<16} {}", if check.passed { "✔" } else { "✖" }, check.name, check.detail));
+        lines.push(format!("    {} {:<16} {}", if check.passed() { "✔" } else { "✖" }, check.name, check.detail));
     }
     lines
 }

@@ -27,7 +27,7 @@ pub(super) fn read_bundle(bytes: &[u8]) -> Result<Bundle, String> {
 }
 
 /// What is wrong, for people. It quotes bytes that nobody signed, so it is cut and made plain.
-fn said(error: impl std::fmt::Display) -> String {
+pub(super) fn said(error: impl std::fmt::Display) -> String {
     error.to_string().chars().take(WHY_MAX).flat_map(char::escape_debug).collect()
 }
 

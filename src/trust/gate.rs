@@ -7,9 +7,13 @@ use jiff::Timestamp;
 use crate::oci::{Digest, Manifest, Repository};
 
 use super::artefact::{self, NotAnArtefact};
-use super::policy::{Demand, Enforcement, Require, Rule};
+use super::attestation::{About, AttestationDemand};
+use super::candidate::Candidate;
+use super::demand::{Demand, Require};
+use super::examine::{Subject, examine};
+use super::policy::{Enforcement, Rule};
 use super::proof::{Artefact, Verified};
-use super::signature::{Candidate, Subject, examine};
+use super::signer::Signer;
 use super::verdict::{CandidateReport, Decision, Found, Looked, Reason, SignerSeen, Verdict};
 
 /// Everything that was found where signatures of one digest may lie.
@@ -35,24 +39,69 @@ pub enum Judgement {
 
 /// Judges a manifest afresh.
 pub fn judge(manifest: Manifest, repository: &Repository, rule: &Rule, search: &Search, now: Timestamp) -> Judgement {
-    let (decision, candidates) = match rule.demand() {
-        None => (Decision::Unchecked, Vec::new()),
-        Some(demand) => {
-            let subject = Subject { repository, digest: manifest.digest(), demand, now };
+    let digest = manifest.digest();
+    let (decision, candidates) = match (denied(rule, digest), rule.demand()) {
+        (Some(refused), _) => (refused, Vec::new()),
+        (None, None) => (Decision::Unchecked, Vec::new()),
+        (None, Some(demand)) => {
+            // An image without an index is its own platform.
+            let asked = |about: About| about == About::Index || manifest.image().is_some();
+            let attestations: Vec<_> = demand.attestations.iter().filter(|demand| asked(demand.about)).collect();
+            let subject = Subject { repository, digest, demand, attestations, now };
             let reports: Vec<_> = search.candidates.iter().map(|candidate| examine(candidate, &subject)).collect();
-            (decide(demand, &reports, &search.looked_at), reports)
+            let decision = signed(demand, &reports, &search.looked_at)
+                .and_then(|signers| attested(&subject, &reports, &search.looked_at).map(|()| signers))
+                .map_or_else(|refused| refused, |signers| Decision::Verified { signers });
+            (decision, reports)
         }
     };
     let verdict = Arc::new(Verdict {
         looked_at: search.looked_at.clone(),
         candidates,
-        ..verdict(repository, manifest.digest(), rule, decision, now)
+        ..verdict(repository, digest, rule, decision, now)
     });
-    match (&verdict.decision, rule.enforcement()) {
-        (Decision::Refused { .. }, Enforcement::Enforce(_)) => Judgement::Refuse(verdict),
-        (Decision::Unknown { .. }, Enforcement::Enforce(_)) => Judgement::Unknown(verdict),
+    // What is denied is never served, not even where nothing else is enforced.
+    let enforced = matches!(rule.enforcement(), Enforcement::Enforce(_)) || denied(rule, digest).is_some();
+    match &verdict.decision {
+        Decision::Refused { .. } if enforced => Judgement::Refuse(verdict),
+        Decision::Unknown { .. } if enforced => Judgement::Unknown(verdict),
         _ => Judgement::Allow(Verified::mint(manifest, verdict)),
     }
+}
+
+/// Judges what is attested about a platform's manifest that a verified index names. Whose attestations the
+/// rule does not ask for passes as it is. In audit mode what is lacking is recorded in the verdict, and it passes.
+pub fn judge_platform(
+    platform: Verified<Manifest>,
+    repository: &Repository,
+    rule: &Rule,
+    search: &Search,
+    now: Timestamp,
+) -> Judgement {
+    let Some(demand) = rule.demand().filter(|demand| demand.asks_of_platforms()) else {
+        return Judgement::Allow(platform);
+    };
+    let digest = platform.get().digest();
+    let attestations: Vec<_> = demand.attestations.iter().filter(|demand| demand.about == About::Platform).collect();
+    let subject = Subject { repository, digest, demand, attestations, now };
+    let candidates: Vec<_> = search.candidates.iter().map(|candidate| examine(candidate, &subject)).collect();
+    let Err(decision) = attested(&subject, &candidates, &search.looked_at) else { return Judgement::Allow(platform) };
+    let refused = Arc::new(Verdict {
+        looked_at: search.looked_at.clone(),
+        candidates,
+        ..verdict(repository, digest, rule, decision, now)
+    });
+    match (&refused.decision, rule.enforcement()) {
+        (Decision::Unknown { .. }, Enforcement::Enforce(_)) => Judgement::Unknown(refused),
+        (_, Enforcement::Enforce(_)) => Judgement::Refuse(refused),
+        _ => Judgement::Allow(platform),
+    }
+}
+
+/// The refusal of a digest that the rule's deny list names.
+pub fn denied(rule: &Rule, digest: Digest) -> Option<Decision> {
+    let detail = format!("{digest} is on the deny list of rule \"{}\"", rule.name());
+    rule.terms().denied_digests.contains(&digest).then_some(Decision::Refused { reason: Reason::Denied, detail })
 }
 
 /// A verdict as it is kept, together with the signatures that it rests on.
@@ -70,7 +119,7 @@ pub struct Recorded {
 impl Recorded {
     /// What to keep of a judgement. `search` must be the one that was judged.
     pub fn of(verdict: &Verdict, search: &Search) -> Self {
-        let good = |at: usize| verdict.candidates.get(at).is_some_and(|report| !report.signers.is_empty());
+        let good = |at: usize| verdict.candidates.get(at).is_some_and(CandidateReport::counts);
         let proofs = search.candidates.iter().enumerate().filter(|(at, _)| good(*at)).map(|(_, c)| c.clone()).collect();
         Self { verdict: verdict.clone(), proofs }
     }
@@ -100,17 +149,22 @@ pub fn recall(
     }
 }
 
-/// Whether a verdict reached under this very rule still holds at this moment: the keys that it rests
-/// on must be trusted now, too.
+/// Whether a verdict still holds at this moment: reached under this very rule, by keys that are trusted now, too, where
+/// nothing proves when they were used, and by signatures that are still young enough.
 pub fn still_stands(verdict: &Verdict, rule: &Rule, now: Timestamp) -> bool {
     let Decision::Verified { signers } = &verdict.decision else { return false };
-    let Some(demand) = rule.demand() else { return false };
-    let valid: Vec<SignerSeen> = signers
-        .iter()
-        .filter(|seen| demand.signers.iter().any(|s| s.key.fingerprint() == seen.key && s.is_valid_at(now)))
-        .cloned()
-        .collect();
-    missing(demand, &valid).is_none()
+    let Some(demand) = rule.demand().filter(|_| verdict.fingerprint == rule.fingerprint()) else { return false };
+    let stands = |signer: &Signer, seen: &SignerSeen| match (signer, seen.signed_at) {
+        (Signer::Key(key), None) => key.is_valid_at(now),
+        _ => true,
+    };
+    let young = |seen: &SignerSeen| match (demand.max_signature_age, seen.signed_at) {
+        (None, _) => true,
+        (Some(age), Some(signed)) => now.duration_since(signed) <= age,
+        (Some(_), None) => false,
+    };
+    let holds = |signer: &Signer, id| signers.iter().any(|seen| seen.id == id && stands(signer, seen) && young(seen));
+    demand.is_met(|signer, id| holds(signer, id))
 }
 
 /// Lets a signature artefact pass if it really has the form of one. Its payloads are looked at again
@@ -152,15 +206,51 @@ fn verdict(repository: &Repository, digest: Digest, rule: &Rule, decision: Decis
     }
 }
 
-fn decide(demand: &Demand, reports: &[CandidateReport], looked_at: &[Looked]) -> Decision {
+/// Who signed as demanded, or why that is not known or not so.
+fn signed(demand: &Demand, reports: &[CandidateReport], looked_at: &[Looked]) -> Result<Vec<SignerSeen>, Decision> {
     let mut signers: Vec<SignerSeen> = Vec::new();
     for seen in reports.iter().flat_map(|report| &report.signers) {
-        if !signers.contains(seen) {
+        if !signers.iter().any(|other| (other.id, &other.name) == (seen.id, &seen.name)) {
             signers.push(seen.clone());
         }
     }
-    let Some(lack) = missing(demand, &signers) else { return Decision::Verified { signers } };
+    if demand.is_met(|_, id| signers.iter().any(|seen| seen.id == id)) {
+        return Ok(signers);
+    }
+    let lack = format!("not signed by {}", demand.lacking(&signers).join(", "));
+    Err(refusal(reports, looked_at, (!signers.is_empty()).then_some((Reason::MissingSigner, lack))))
+}
 
+/// Whether everything is attested that is asked about this digest.
+fn attested(subject: &Subject<'_>, reports: &[CandidateReport], looked_at: &[Looked]) -> Result<(), Decision> {
+    let lacks = |demand: &&&AttestationDemand| {
+        let seen: Vec<&SignerSeen> = reports
+            .iter()
+            .flat_map(|report| &report.attestations)
+            .filter(|seen| seen.demand == demand.id())
+            .flat_map(|seen| &seen.signers)
+            .collect();
+        !met(demand.require, &demand.signers, |_, id| seen.iter().any(|signer| signer.id == id))
+    };
+    let Some(lacking) = subject.attestations.iter().find(lacks) else { return Ok(()) };
+    let wrong = reports
+        .iter()
+        .flat_map(|report| report.checks.iter().rev())
+        .find(|check| matches!(check.reason, Some(Reason::WrongAttestation)));
+    let lack = match wrong {
+        Some(check) => (Reason::WrongAttestation, format!("{}: {}", lacking.predicate_type, check.detail)),
+        None => {
+            let names: Vec<&str> = lacking.signers.iter().map(Signer::name).collect();
+            let detail = format!("no attestation `{}` by {}", lacking.predicate_type, names.join(" or "));
+            (Reason::MissingAttestation, detail)
+        }
+    };
+    Err(refusal(reports, looked_at, Some(lack)))
+}
+
+/// The decision where something lacks: "could not check" before everything else, then what is lacking,
+/// then what is wrong with what was found.
+fn refusal(reports: &[CandidateReport], looked_at: &[Looked], lack: Option<(Reason, String)>) -> Decision {
     // A good signature may lie where we could not look, so a failure outweighs every refusal.
     let failed: Vec<String> = looked_at
         .iter()
@@ -172,10 +262,7 @@ fn decide(demand: &Demand, reports: &[CandidateReport], looked_at: &[Looked]) ->
     if !failed.is_empty() {
         return Decision::Unknown { detail: failed.join("; ") };
     }
-    if !signers.is_empty() {
-        return Decision::Refused { reason: Reason::MissingSigner, detail: lack };
-    }
-    if let Some((reason, detail)) = nearest_miss(reports) {
+    if let Some((reason, detail)) = lack.or_else(|| nearest_miss(reports)) {
         return Decision::Refused { reason, detail };
     }
     let over = looked_at.iter().find_map(|looked| match &looked.found {
@@ -192,23 +279,20 @@ fn decide(demand: &Demand, reports: &[CandidateReport], looked_at: &[Looked]) ->
     }
 }
 
-/// What is lacking for the demand, or `None` when it is met.
-fn missing(demand: &Demand, seen: &[SignerSeen]) -> Option<String> {
-    let has = |fingerprint: Digest| seen.iter().any(|signer| signer.key == fingerprint);
-    let lacking: Vec<&str> =
-        demand.signers.iter().filter(|s| !has(s.key.fingerprint())).map(|s| s.name.as_str()).collect();
-    let met = match demand.require {
-        _ if demand.signers.is_empty() => false,
-        Require::Any => lacking.len() < demand.signers.len(),
-        Require::All => lacking.is_empty(),
-    };
-    (!met).then(|| format!("not signed by {}", lacking.join(", ")))
+/// Whether one of the signers, or every one, is there. Nobody is nobody.
+pub(super) fn met(require: Require, signers: &[Signer], is_there: impl Fn(&Signer, Digest) -> bool) -> bool {
+    let there = |signer: &Signer| is_there(signer, signer.id());
+    match require {
+        _ if signers.is_empty() => false,
+        Require::Any => signers.iter().any(there),
+        Require::All => signers.iter().all(there),
+    }
 }
 
 /// The failed check of the candidate that came furthest: the reason a person most likely needs.
 fn nearest_miss(reports: &[CandidateReport]) -> Option<(Reason, String)> {
-    let report = reports.iter().max_by_key(|report| report.checks.iter().filter(|check| check.passed).count())?;
-    let failed = report.checks.iter().rev().find(|check| !check.passed)?;
+    let report = reports.iter().max_by_key(|report| report.checks.iter().filter(|check| check.passed()).count())?;
+    let failed = report.checks.iter().rev().find(|check| check.reason.is_some())?;
     let others = match reports.len() {
         1 => String::new(),
         n => format!(" (and {} more)", n - 1),

@@ -1,6 +1,6 @@
 //! Public keys that may sign, and the plain check of one signature with one of them.
 //!
-//! The only file that knows the cryptography crate's types.
+//! The only file of `trust` that knows the cryptography crate's types.
 
 use std::fmt;
 
@@ -73,6 +73,11 @@ impl PublicKey {
         self.fingerprint
     }
 
+    /// The key in DER (SubjectPublicKeyInfo).
+    pub(super) fn der(&self) -> &DerPublicKey {
+        &self.der
+    }
+
     /// Whether `signature` over exactly `message` was made with this key.
     ///
     /// cosign signs with SHA-256 whatever the key, newer versions with the key's own hash; both are
@@ -94,10 +99,18 @@ impl PublicKey {
 }
 
 impl KeySigner {
-    /// Whether the key may be relied on at this moment.
+    /// Whether the key was to be relied on when it signed: at every time that is proven for the signature.
     ///
     /// Without a transparency log or a timestamp nothing proves when a signature was made, so the
     /// moment that counts is the one of the check.
+    pub fn is_valid_at_all(&self, times: &[Timestamp], now: Timestamp) -> bool {
+        match times {
+            [] => self.is_valid_at(now),
+            times => times.iter().all(|time| self.is_valid_at(*time)),
+        }
+    }
+
+    /// Whether the key may be relied on at this moment.
     pub fn is_valid_at(&self, now: Timestamp) -> bool {
         self.not_before.is_none_or(|from| now >= from) && self.not_after.is_none_or(|until| now <= until)
     }

@@ -5,21 +5,44 @@
 #![cfg_attr(not(test), warn(clippy::indexing_slicing))]
 
 pub mod artefact;
+mod attestation;
 mod bundle;
+mod candidate;
+mod certificate;
+mod classic;
+mod demand;
+mod examine;
 mod gate;
+mod identity;
 mod key;
 mod policy;
 mod proof;
-mod signature;
+mod root;
+mod signer;
+mod statement;
 #[cfg(test)]
 mod tests;
 mod verdict;
+mod verifier;
 
-pub use gate::{Judgement, Recorded, Search, judge, pass_artefact, recall, refuse, still_stands};
+pub use attestation::{About, AttestationDemand, Condition};
+pub use candidate::{Candidate, Material};
+pub use certificate::{CLAIMS, Certificate};
+pub use classic::PAYLOAD_MAX;
+pub use demand::{Demand, DockerReference, Formats, Require};
+pub use gate::{
+    Judgement, Recorded, Search, denied, judge, judge_platform, pass_artefact, recall, refuse, still_stands,
+};
+pub use identity::{Expression, ExpressionError, Matcher};
 pub use key::{KeyError, KeySigner, PublicKey};
 pub use policy::{
-    Demand, DockerReference, Enforcement, Fingerprint, Pattern, PatternError, Policy, Require, Rule, danger,
+    Enforcement, Fingerprint, ParentSearch, Pattern, PatternError, Policy, Rollback, Rule, Terms, danger,
 };
 pub use proof::{AdmittedBlob, AdmittedManifest, Artefact, ArtefactBlob, Inspected, Mismatch, Verified};
-pub use signature::{BUNDLE_MAX, Candidate, Material, PAYLOAD_MAX, PROOFS_MAX, SUBJECTS_MAX};
-pub use verdict::{CandidateReport, Check, Decision, Found, Looked, Reason, SignerSeen, Verdict};
+pub use root::{PUBLIC_GOOD, PartKind, ROOT_MAX, RootError, RootPart, TrustRoot};
+pub use signer::{IdentitySigner, Signer};
+pub use statement::{COSIGN_SIGN_V1, SUBJECTS_MAX};
+pub use verdict::{
+    AttestationSeen, CandidateReport, Check, Decision, Found, Looked, Outcome, Reason, SignerSeen, Verdict,
+};
+pub use verifier::{Artifact, BUNDLE_MAX, Failure, LogEntry, PROOFS_MAX, Proven, Tlog, verify_bundle};

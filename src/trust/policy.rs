@@ -1,12 +1,14 @@
 //! Rules: which repositories must have been signed by whom.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use globset::{GlobBuilder, GlobMatcher};
 
 use crate::oci::{Digest, Registry, Repository};
 
-use super::key::KeySigner;
+use super::demand::Demand;
 
 /// Ordered rules. The first whose pattern matches a repository decides; where none matches, the
 /// answer is no.
@@ -23,7 +25,41 @@ pub struct Rule {
     name: String,
     patterns: Vec<Pattern>,
     enforcement: Enforcement,
+    terms: Terms,
     fingerprint: Fingerprint,
+}
+
+/// What a rule says besides who must have signed.
+#[derive(Clone, Debug, Default)]
+pub struct Terms {
+    /// Manifests that are never served, whoever signed them and whatever the mode.
+    pub denied_digests: BTreeSet<Digest>,
+    /// How far to look for an index that names a platform's manifest which nobody asked by its index.
+    pub parent_search: Option<ParentSearch>,
+    /// What to do when a tag leads to something that was signed earlier than what it led to before.
+    pub rollback: Rollback,
+}
+
+/// Bounds on looking through a repository's tags for an index that names a manifest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ParentSearch {
+    /// Most tags that are looked at, newest first as far as names tell. Each costs one or two requests.
+    pub tags: usize,
+    /// Longest time altogether.
+    pub deadline: Duration,
+}
+
+/// What to do when a tag goes back in time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Rollback {
+    /// Nothing.
+    #[default]
+    Allow,
+    /// Serve it, and say so in the log and the metrics.
+    Warn,
+    /// Refuse the tag; the digest stays servable.
+    Refuse,
 }
 
 /// What becomes of an image that a rule matches.
@@ -49,44 +85,6 @@ pub mod danger {
             Self(())
         }
     }
-}
-
-/// Who must have signed.
-#[derive(Clone, Debug)]
-pub struct Demand {
-    /// One of the signers, or every one of them.
-    pub require: Require,
-    /// The signers. Empty only in audit mode.
-    pub signers: Vec<KeySigner>,
-    /// Whether the repository that a signature names must be this one.
-    pub docker_reference: DockerReference,
-}
-
-/// How many of the signers must have signed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Require {
-    /// At least one.
-    Any,
-    /// Every one.
-    All,
-}
-
-/// What to make of the `docker-reference` in a classic signature.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum DockerReference {
-    /// Do not look at it, as cosign does.
-    Ignore,
-    /// It must name the repository that is asked. Bundles carry no reference and so cannot satisfy it.
-    Repository,
-    /// As `Repository`, after the prefix `ours` of the asked repository was replaced by `signed`.
-    /// Prefixes end at a `/`: `ghcr.io/acme` is none of `ghcr.io/acme-evil/app`.
-    Remap {
-        /// Prefix of the repository as it is asked here.
-        ours: String,
-        /// Prefix under which the publisher signed it.
-        signed: String,
-    },
 }
 
 /// A pattern over whole repository names: `*` within one component, `**` across components.
@@ -147,8 +145,21 @@ impl Policy {
 impl Rule {
     /// A rule; its fingerprint is computed here.
     pub fn new(name: String, patterns: Vec<Pattern>, enforcement: Enforcement) -> Self {
-        let fingerprint = Fingerprint::of(&enforcement);
-        Self { name, patterns, enforcement, fingerprint }
+        let terms = Terms::default();
+        let fingerprint = Fingerprint::of(&enforcement, &terms);
+        Self { name, patterns, enforcement, terms, fingerprint }
+    }
+
+    /// The same rule with these terms.
+    #[must_use]
+    pub fn with_terms(self, terms: Terms) -> Self {
+        let fingerprint = Fingerprint::of(&self.enforcement, &terms);
+        Self { terms, fingerprint, ..self }
+    }
+
+    /// What it says besides who must have signed.
+    pub fn terms(&self) -> &Terms {
+        &self.terms
     }
 
     /// What people call it.
@@ -192,50 +203,21 @@ impl Enforcement {
 }
 
 impl Fingerprint {
-    fn of(enforcement: &Enforcement) -> Self {
+    fn of(enforcement: &Enforcement, terms: &Terms) -> Self {
         let demand = match enforcement {
             Enforcement::Enforce(demand) | Enforcement::Audit(demand) => Some(demand),
             Enforcement::Off(_) => None,
         };
         let rule = serde_json::json!({
             // Raise when the meaning of a check changes, so that older verdicts are judged again.
-            "checks": 1,
+            "checks": 2,
             "mode": enforcement.mode(),
-            "require": demand.map(|d| d.require),
-            "docker_reference": demand.map(|d| format!("{:?}", d.docker_reference)),
-            "windows": demand.map(|d| d.signers.iter().map(|s| (s.not_before.map(|t| t.to_string()), s.not_after.map(|t| t.to_string()))).collect::<Vec<_>>()),
+            "demand": demand.map(Demand::rule_fingerprint),
+            "denied": terms.denied_digests,
         });
-        let keys: Vec<String> =
-            demand.iter().flat_map(|d| &d.signers).map(|s| s.key.fingerprint().to_string()).collect();
-        Self { rule: Digest::of(rule.to_string().as_bytes()), trust: Digest::of(keys.join("\n").as_bytes()) }
+        let trust = demand.map_or_else(|| Digest::of(b""), Demand::trust_fingerprint);
+        Self { rule: Digest::of(rule.to_string().as_bytes()), trust }
     }
-}
-
-impl DockerReference {
-    /// The repository that a signature on an image of `asked` must name; `None` when any will do.
-    pub fn expected(&self, asked: &Repository) -> Option<String> {
-        let asked = asked.to_string();
-        match self {
-            Self::Ignore => None,
-            Self::Repository => Some(asked),
-            Self::Remap { ours, signed } => {
-                let rest = asked
-                    .strip_prefix(&canonical_prefix(ours))
-                    .filter(|rest| matches!(rest.get(..1), None | Some("/")));
-                let Some(rest) = rest else { return Some(asked) };
-                let mapped = canonical_prefix(signed) + rest;
-                Some(mapped.parse::<Repository>().map_or(mapped, |repository| repository.to_string()))
-            }
-        }
-    }
-}
-
-/// The beginning of repository names, up to a whole component, written as we write names: `index.docker.io/acme/`
-/// means `docker.io/acme`.
-fn canonical_prefix(text: &str) -> String {
-    let text = text.trim_end_matches('/');
-    let (host, path) = text.split_at(text.find('/').unwrap_or(text.len()));
-    host.parse::<Registry>().map_or_else(|_| text.to_owned(), |registry| format!("{registry}{path}"))
 }
 
 impl Pattern {

@@ -3,12 +3,15 @@
 //! One value feeds the refusal text, `explain`, the ledger, the log and the metrics, so they cannot
 //! disagree.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::oci::{Digest, Repository};
 
 use super::policy::Fingerprint;
+use super::verifier::LogEntry;
 
 /// What was decided about one manifest of one repository under one rule, and on what evidence.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -73,6 +76,30 @@ pub enum Reason {
     MalformedSignature,
     /// There is a signature, by nobody whom the rule names.
     UntrustedKey,
+    /// The signature does not fit what it stands beside: the bytes, the key or the certificate are others.
+    InvalidSignature,
+    /// The certificate was not issued, or not valid, under a trusted root.
+    UntrustedCertificate,
+    /// Nothing that can be trusted proves when it was signed.
+    NoSigningTime,
+    /// No transparency log of the trusted root has recorded it.
+    NotInLog,
+    /// Signed by somebody whom an issuer vouches for, and whom the rule does not name.
+    WrongIdentity,
+    /// On a list of what is never served.
+    Denied,
+    /// Signed longer ago than the rule allows.
+    SignatureTooOld,
+    /// Signed in a layout that the rule no longer accepts.
+    FormatNotAccepted,
+    /// Validly signed, without an annotation that the rule asks for.
+    WrongAnnotation,
+    /// Signed, and an attestation that the rule asks for is not there.
+    MissingAttestation,
+    /// There is such an attestation, and it says something else than the rule asks.
+    WrongAttestation,
+    /// The tag led to something that was signed later before.
+    RolledBack,
     /// Signed by a named key outside the time in which that key is trusted.
     KeyOutsideValidity,
     /// Validly signed, but what is signed is no image signature (an attestation, for example).
@@ -101,6 +128,18 @@ impl Reason {
             Self::NoSignature => "NO_SIGNATURE",
             Self::MalformedSignature => "MALFORMED_SIGNATURE",
             Self::UntrustedKey => "UNTRUSTED_KEY",
+            Self::InvalidSignature => "INVALID_SIGNATURE",
+            Self::UntrustedCertificate => "UNTRUSTED_CERTIFICATE",
+            Self::NoSigningTime => "NO_SIGNING_TIME",
+            Self::NotInLog => "NOT_IN_LOG",
+            Self::WrongIdentity => "WRONG_IDENTITY",
+            Self::Denied => "DENIED",
+            Self::SignatureTooOld => "SIGNATURE_TOO_OLD",
+            Self::FormatNotAccepted => "FORMAT_NOT_ACCEPTED",
+            Self::WrongAnnotation => "WRONG_ANNOTATION",
+            Self::MissingAttestation => "MISSING_ATTESTATION",
+            Self::WrongAttestation => "WRONG_ATTESTATION",
+            Self::RolledBack => "ROLLED_BACK",
             Self::KeyOutsideValidity => "KEY_OUTSIDE_VALIDITY",
             Self::NotASignature => "NOT_A_SIGNATURE",
             Self::WrongSubject => "WRONG_SUBJECT",
@@ -122,6 +161,26 @@ impl Reason {
             }
             Self::MalformedSignature => "sign it again with a current cosign",
             Self::UntrustedKey => "check who signed it; if they may, add their key to the rule",
+            Self::InvalidSignature => "do not run it: signature and content do not belong together; sign it again",
+            Self::UntrustedCertificate => {
+                "check that the rule's trust_root is the one it was signed under, and that it is current: `assay trust show`"
+            }
+            Self::NoSigningTime => "sign it again with a log or a timestamp authority that the trusted root names",
+            Self::NotInLog => {
+                "sign it with the transparency log; for a key without one, say tlog = \"off\" in the rule"
+            }
+            Self::WrongIdentity => "check who signed it; if they may, add their identity to the rule",
+            Self::Denied => "somebody put it on the rule's deny list; ask them before taking it off",
+            Self::SignatureTooOld => "have it built and signed again, or raise max_signature_age in the rule",
+            Self::FormatNotAccepted => "sign it with a current cosign, or change accept_formats in the rule",
+            Self::WrongAnnotation => "sign it with `cosign sign -a KEY=VALUE`, or change annotations in the rule",
+            Self::MissingAttestation => {
+                "attest it with `cosign attest --type TYPE`, by a signer whom the rule names for it"
+            }
+            Self::WrongAttestation => "check how it was built; if that is right, change the conditions in the rule",
+            Self::RolledBack => {
+                "find out why the tag went back; pull by digest if it should, or set rollback = \"warn\""
+            }
             Self::KeyOutsideValidity => "sign it with the current key, or change not_before/not_after of this signer",
             Self::NotASignature => "sign the image itself: `cosign sign`, not only `cosign attest`",
             Self::WrongSubject => "sign this digest; the signature found is about another one",
@@ -167,8 +226,40 @@ pub enum Found {
 pub struct SignerSeen {
     /// The name in the rule.
     pub name: String,
-    /// Fingerprint of the key.
-    pub key: Digest,
+    /// Stands for what the rule demands of this signer.
+    pub id: Digest,
+    /// Fingerprint of the key, for signers with a key.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub key: Option<Digest>,
+    /// Who signed as the certificate has it, for signers with an identity.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub identity: Option<String>,
+    /// Who vouched for the identity.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub issuer: Option<String>,
+    /// What else the certificate says, by the names in [`super::CLAIMS`].
+    #[serde(skip_serializing_if = "BTreeMap::is_empty", default)]
+    pub claims: BTreeMap<String, String>,
+    /// The trusted root that it rests on.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub root: Option<String>,
+    /// Where it was recorded.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub log: Option<LogEntry>,
+    /// The earliest time that is proven for the signature.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub signed_at: Option<Timestamp>,
+}
+
+/// An attestation that the rule asks for and that was found.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AttestationSeen {
+    /// Stands for what was asked.
+    pub demand: Digest,
+    /// The predicate type.
+    pub predicate_type: String,
+    /// Who attested.
+    pub signers: Vec<SignerSeen>,
 }
 
 /// What became of one candidate signature.
@@ -180,8 +271,11 @@ pub struct CandidateReport {
     pub format: String,
     /// The checks that ran, in order. A check that did not run is not here.
     pub checks: Vec<Check>,
-    /// Who signed, if a named key did and every check passed.
+    /// Who signed, if somebody did whom the rule names and every check passed.
     pub signers: Vec<SignerSeen>,
+    /// Which attestations that the rule asks for it is.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub attestations: Vec<AttestationSeen>,
 }
 
 /// One check.
@@ -189,13 +283,39 @@ pub struct CandidateReport {
 pub struct Check {
     /// What was checked.
     pub name: String,
-    /// Whether it passed.
-    pub passed: bool,
+    /// How it ended.
+    pub outcome: Outcome,
     /// What was found, and what was expected where that differs.
     pub detail: String,
     /// The reason this counts as, if it failed.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub reason: Option<Reason>,
+}
+
+/// How a check ended. One that did not run is not told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// As demanded.
+    Passed,
+    /// Not as demanded.
+    Failed,
+    /// Nothing demanded it; the detail says why.
+    NotNeeded,
+}
+
+impl CandidateReport {
+    /// Whether it is a signature or an attestation that counts.
+    pub fn counts(&self) -> bool {
+        !self.signers.is_empty() || !self.attestations.is_empty()
+    }
+}
+
+impl Check {
+    /// Whether it ended as demanded.
+    pub fn passed(&self) -> bool {
+        self.outcome == Outcome::Passed
+    }
 }
 
 impl Verdict {

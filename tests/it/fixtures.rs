@@ -18,7 +18,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 /// A folder of the fixtures with so many sets in it, unless they are absent.
-fn folder(name: &str, sets: usize) -> Option<PathBuf> {
+pub fn folder(name: &str, sets: usize) -> Option<PathBuf> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/fixtures").join(name);
     if !path.exists() {
         println!("fixtures absent: {sets} sets not run");
@@ -27,27 +27,27 @@ fn folder(name: &str, sets: usize) -> Option<PathBuf> {
     Some(path)
 }
 
-fn json(path: &Path) -> Value {
+pub fn json(path: &Path) -> Value {
     serde_json::from_slice(&fs::read(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))).unwrap()
 }
 
-fn digest(value: &Value) -> Digest {
+pub fn digest(value: &Value) -> Digest {
     value.as_str().unwrap().parse().unwrap()
 }
 
-fn manifest(path: &Path) -> Manifest {
+pub fn manifest(path: &Path) -> Manifest {
     Manifest::parse(fs::read(path).unwrap().into(), None).unwrap()
 }
 
 /// The blob with this digest: by whatever name it lies in `blobs`.
-fn blob(blobs: &Path, digest: Digest) -> Bytes {
+pub fn blob(blobs: &Path, digest: Digest) -> Bytes {
     let bytes: Bytes = fs::read(blobs.join(digest.hex())).unwrap().into();
     assert_eq!(Digest::of(&bytes), digest);
     bytes
 }
 
 /// What upstream's collector makes of a `.sig` manifest: a candidate from each layer of the right type.
-fn classic(image: &Image, blobs: &Path) -> Vec<Candidate> {
+pub fn classic(image: &Image, blobs: &Path) -> Vec<Candidate> {
     let layers = image.layers.iter().filter(|layer| layer.media_type == SIMPLE_SIGNING);
     layers
         .map(|layer| {
@@ -69,14 +69,21 @@ struct Asked<'a> {
 
 impl Asked<'_> {
     fn outcome(&self) -> String {
-        let signers = self.keys.iter().map(|path| KeySigner {
-            name: path.file_name().unwrap().to_str().unwrap().to_owned(),
-            key: PublicKey::from_pem(&fs::read_to_string(path).unwrap()).unwrap(),
-            not_before: None,
-            not_after: None,
+        let signers = self.keys.iter().map(|path| {
+            trust::Signer::Key(KeySigner {
+                name: path.file_name().unwrap().to_str().unwrap().to_owned(),
+                key: PublicKey::from_pem(&fs::read_to_string(path).unwrap()).unwrap(),
+                not_before: None,
+                not_after: None,
+            })
         });
-        let demand =
-            Demand { require: self.require, signers: signers.collect(), docker_reference: self.reference.clone() };
+        let demand = Demand {
+            require: self.require,
+            signers: signers.collect(),
+            docker_reference: self.reference.clone(),
+            tlog: trust::Tlog::Off,
+            ..Demand::default()
+        };
         let rule = Rule::new("fixture".to_owned(), vec![], Enforcement::Enforce(demand));
         let repository = name(self.repository);
         let search = Search { candidates: self.candidates.clone(), looked_at: vec![] };
@@ -90,7 +97,7 @@ impl Asked<'_> {
 }
 
 /// A docker reference's repository.
-fn name(reference: &str) -> Repository {
+pub fn name(reference: &str) -> Repository {
     reference.parse::<assay::oci::ImageName>().unwrap().repository
 }
 
@@ -185,13 +192,13 @@ fn a_key_from_a_kms_verifies() {
 }
 
 /// One image of the real servers.
-struct Set {
-    folder: PathBuf,
-    meta: Value,
+pub struct Set {
+    pub folder: PathBuf,
+    pub meta: Value,
 }
 
 impl Set {
-    fn all() -> Option<Vec<Self>> {
+    pub fn all() -> Option<Vec<Self>> {
         let folder = folder("real-servers", 44)?;
         let names = json(&folder.join("list.json"));
         let sets = names.as_array().unwrap().iter().map(|name| {
@@ -201,7 +208,7 @@ impl Set {
         Some(sets.collect())
     }
 
-    fn list(&self, key: &str) -> &[Value] {
+    pub fn list(&self, key: &str) -> &[Value] {
         self.meta[key].as_array().map_or(&[], Vec::as_slice)
     }
 
@@ -209,7 +216,7 @@ impl Set {
         self.folder.join("layout/blobs/sha256")
     }
 
-    fn manifest(&self, digest: Digest) -> Manifest {
+    pub fn manifest(&self, digest: Digest) -> Manifest {
         Manifest::parse(blob(&self.blobs(), digest), None).unwrap()
     }
 
@@ -220,7 +227,7 @@ impl Set {
     }
 
     /// All that may be a signature of `subject`.
-    fn candidates(&self, subject: Digest) -> Vec<Candidate> {
+    pub fn candidates(&self, subject: Digest) -> Vec<Candidate> {
         let mut found = Vec::new();
         for bundle in self.list("bundles").iter().filter(|bundle| digest(&bundle["subject"]) == subject) {
             let bytes = fs::read(self.folder.join(bundle["file"].as_str().unwrap())).unwrap();
@@ -272,15 +279,7 @@ fn images_from_the_real_servers_give_what_cosign_gives_with_a_key() {
 #[test]
 fn what_cosign_attaches_passes_and_what_it_signs_does_not() {
     let Some(sets) = Set::all() else { return };
-    let rule = Rule::new(
-        "fixture".to_owned(),
-        vec![],
-        Enforcement::Enforce(Demand {
-            require: Require::Any,
-            signers: vec![],
-            docker_reference: DockerReference::Ignore,
-        }),
-    );
+    let rule = Rule::new("fixture".to_owned(), vec![], Enforcement::Enforce(Demand::default()));
     let repository = name("registry.test/acme/app");
     let pass = |manifest| trust::pass_artefact(manifest, &repository, &rule, Timestamp::UNIX_EPOCH);
     let mut passed = 0;

@@ -8,6 +8,7 @@ mod attack;
 mod cli;
 mod crowd;
 mod fixtures;
+mod fixtures_keyless;
 mod gate;
 mod lies;
 mod pull;

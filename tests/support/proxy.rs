@@ -12,7 +12,7 @@ use assay::ledger::Ledger;
 use assay::pull::{Puller, PullerParts};
 use assay::store::DiskStore;
 use assay::tasks::Tasks;
-use assay::trust::{Demand, DockerReference, Enforcement, KeySigner, Pattern, Policy, PublicKey, Require, Rule};
+use assay::trust::{self, Demand, Enforcement, KeySigner, Pattern, Policy, PublicKey, Rule, Tlog};
 use assay::upstream::{NetworkOptions, Proxy as HttpProxy, SignatureLimits, UpstreamOptions, Upstreams};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
@@ -50,14 +50,16 @@ pub fn rule(name: &str, paths: &str, enforcement: Enforcement) -> Rule {
 }
 
 pub fn demand(signers: &[&Signer]) -> Demand {
-    let signer = |(n, signer): (usize, &&Signer)| KeySigner {
-        name: format!("key-{n}.pub"),
-        key: PublicKey::from_pem(&signer.public_key_pem()).unwrap(),
-        not_before: None,
-        not_after: None,
+    let signer = |(n, signer): (usize, &&Signer)| {
+        trust::Signer::Key(KeySigner {
+            name: format!("key-{n}.pub"),
+            key: PublicKey::from_pem(&signer.public_key_pem()).unwrap(),
+            not_before: None,
+            not_after: None,
+        })
     };
     let signers = signers.iter().enumerate().map(signer).collect();
-    Demand { require: Require::Any, signers, docker_reference: DockerReference::Ignore }
+    Demand { signers, tlog: Tlog::Off, ..Demand::default() }
 }
 
 impl Setup {

@@ -5,7 +5,7 @@ use std::ops::Range;
 use toml::Spanned;
 
 use crate::oci::{Registry, Repository};
-use crate::trust::{Demand, DockerReference, Enforcement, Pattern, Require, Rule, danger};
+use crate::trust::{Demand, DockerReference, Enforcement, Pattern, Require, Rule, Signer, Tlog, danger};
 
 use super::super::file::{self, Mode, Text};
 use super::super::report::Report;
@@ -101,7 +101,13 @@ fn enforcement(rule: file::Policy, path: &str, head: Range<usize>, report: &mut 
         let span = written.span();
         docker_reference(written.into_inner(), path, span, report)
     });
-    let demand = Demand { require: rule.require.unwrap_or(Require::Any), signers, docker_reference };
+    let demand = Demand {
+        require: rule.require.unwrap_or(Require::Any),
+        signers: signers.into_iter().map(Signer::Key).collect(),
+        docker_reference,
+        tlog: Tlog::Off,
+        ..Demand::default()
+    };
     if mode == Mode::Audit {
         report
             .warn(mode_at, "nothing this policy matches is ever refused")

@@ -266,7 +266,7 @@ deny = "ask #platform"
     let (ours, signed) = ("ghcr.io/acme".to_owned(), "docker.io/acme".to_owned());
     assert_eq!(demand.docker_reference, DockerReference::Remap { ours, signed });
     let window = |i: usize| {
-        let signer = &demand.signers[i];
+        let signer = demand.signers[i].key().unwrap();
         let text = |t: Option<jiff::Timestamp>| t.map(|t| t.to_string()).unwrap_or_default();
         (signer.name.as_str(), text(signer.not_before), text(signer.not_after))
     };

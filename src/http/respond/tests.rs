@@ -238,11 +238,7 @@ async fn content_carries_our_headers() {
 
 #[tokio::test]
 async fn audit_tells_what_would_have_been() {
-    let demand = trust::Demand {
-        require: trust::Require::Any,
-        signers: Vec::new(),
-        docker_reference: trust::DockerReference::Ignore,
-    };
+    let demand = trust::Demand::default();
     let image = Image::under(trust::Enforcement::Audit(demand)).await;
     let answer = Answer { servable: image.manifest(), cache: CacheOutcome::Fill };
     let text = shown(content(answer, &manifest_route(), &HeaderMap::new())).await;

@@ -74,7 +74,7 @@ const CHANGES: &[(&str, Change)] = &[
     ("the rule's key was replaced, and the record says that it was always this", |scene, r| {
         scene.signers = vec![key("release", &WORLD.second)];
         r.verdict.fingerprint = scene.rule().fingerprint();
-        let now = SignerSeen { name: "release".to_owned(), key: scene.signers[0].key.fingerprint() };
+        let now = signer_seen(&scene.signers[0]);
         r.verdict.decision = Decision::Verified { signers: vec![now] };
     }),
     ("a key was added to the rule", |scene, _| scene.signers.push(key("second", &WORLD.second))),
@@ -102,7 +102,9 @@ const CHANGES: &[(&str, Change)] = &[
     }),
     ("one bit of the proof changed", |_, r| {
         for proof in &mut r.proofs {
-            let (Material::Classic { payload: bytes, .. } | Material::Bundle(bytes)) = &mut proof.material;
+            let (Material::Classic { payload: bytes, .. }
+            | Material::ClassicAttestation { envelope: bytes, .. }
+            | Material::Bundle(bytes)) = &mut proof.material;
             let mut changed = bytes.to_vec();
             let at = changed.len() / 2;
             changed[at] ^= 1;
@@ -143,7 +145,7 @@ fn a_stored_mark_proves_nothing() {
     {
         let scene = Scene { mode, ..Scene::with(candidates) };
         let mut recorded = judged(&scene);
-        let signer = SignerSeen { name: "release".to_owned(), key: key("x", &WORLD.release).key.fingerprint() };
+        let signer = signer_seen(&key("release", &WORLD.release));
         recorded.verdict.decision = Decision::Verified { signers: vec![signer] };
         recorded.proofs = scene.search.candidates.clone();
         assert!(recalled(&scene, recorded).is_none(), "{mode:?}");
@@ -167,7 +169,8 @@ fn a_record_ends_with_its_key() {
 fn what_is_shown_is_what_was_found_now() {
     let mut scene = Scene::honest(Layout::Bundle);
     let mut recorded = judged(&scene);
-    let somebody = SignerSeen { name: "the president".to_owned(), key: WORLD.subject() };
+    let somebody =
+        SignerSeen { name: "the president".to_owned(), id: WORLD.subject(), ..signer_seen(&key("x", &WORLD.release)) };
     recorded.verdict.decision = Decision::Verified { signers: vec![somebody] };
     recorded.verdict.rule = "another".to_owned();
     scene.now = at("2026-07-01T00:00:00Z");
@@ -210,4 +213,10 @@ fn a_rules_fingerprint_is_what_it_demands() {
     let Enforcement::Enforce(_) = rule.enforcement() else { panic!("enforced") };
     let renamed = Rule::new("other".to_owned(), vec![], rule.enforcement().clone());
     assert_eq!(renamed.fingerprint(), seen[0], "names are not part of it");
+}
+
+fn signer_seen(signer: &assay::trust::KeySigner) -> SignerSeen {
+    let key = signer.key.fingerprint();
+    let seen = serde_json::json!({ "name": signer.name, "id": key, "key": key });
+    serde_json::from_value(seen).unwrap()
 }

@@ -9,8 +9,8 @@ use assay::demo::{
 };
 use assay::oci::{Digest, Manifest, Repository};
 use assay::trust::{
-    Candidate, Decision, Demand, DockerReference, Enforcement, Found, Judgement, KeySigner, Looked, Material, Pattern,
-    PublicKey, Reason, Require, Rule, Search, danger, judge,
+    self, Candidate, Decision, Demand, DockerReference, Enforcement, Found, Judgement, KeySigner, Looked, Material,
+    Pattern, PublicKey, Reason, Require, Rule, Search, Tlog, danger, judge,
 };
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -223,8 +223,13 @@ impl Scene {
     }
 
     pub fn rule(&self) -> Rule {
-        let demand =
-            Demand { require: self.require, signers: self.signers.clone(), docker_reference: self.reference.clone() };
+        let demand = Demand {
+            require: self.require,
+            signers: self.signers.iter().cloned().map(trust::Signer::Key).collect(),
+            docker_reference: self.reference.clone(),
+            tlog: Tlog::Off,
+            ..Demand::default()
+        };
         let enforcement = match self.mode {
             Mode::Enforce => Enforcement::Enforce(demand),
             Mode::Audit => Enforcement::Audit(demand),

@@ -1,0 +1,234 @@
+//! cosign's classic layout: a payload, with everything else in its layer's annotations.
+//!
+//! Turned into a Sigstore bundle v0.1 in memory, so that both layouts go through the same checks
+//! (cosign's `SIGNATURE_SPEC.md`).
+
+use std::collections::BTreeMap;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
+use sigstore_types::Bundle;
+
+use crate::oci::{Digest, strict_json};
+
+use super::bundle::{read_bundle, said};
+use super::verdict::Reason;
+use super::verifier::{Failure, Tlog};
+
+/// Largest payload of a classic signature; cosign's have some 250 bytes.
+pub const PAYLOAD_MAX: usize = 64 * 1024;
+
+/// Longest annotation that is read; certificates and log entries have some 5 KiB.
+const ANNOTATION_MAX: usize = 128 * 1024;
+
+const SIGNATURE: &str = "dev.cosignproject.cosign/signature";
+const CERTIFICATE: &str = "dev.sigstore.cosign/certificate";
+const LOG_ENTRY: &str = "dev.sigstore.cosign/bundle";
+const TIMESTAMP: &str = "dev.sigstore.cosign/rfc3161timestamp";
+const PAYLOAD_TYPE: &str = "cosign container image signature";
+const BUNDLE_V01: &str = "application/vnd.dev.sigstore.bundle+json;version=0.1";
+
+type Annotations = BTreeMap<String, String>;
+
+/// What the payload of an image signature claims.
+pub(super) struct ImageClaims {
+    pub reference: String,
+    /// The digest as it is written there.
+    pub digest: String,
+    pub optional: Option<Value>,
+}
+
+#[derive(Deserialize)]
+struct Payload {
+    critical: Critical,
+    #[serde(default)]
+    optional: Option<Value>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Critical {
+    identity: Identity,
+    image: SignedImage,
+    #[serde(rename = "type")]
+    kind: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Identity {
+    #[serde(rename = "docker-reference", default)]
+    docker_reference: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SignedImage {
+    #[serde(rename = "docker-manifest-digest")]
+    docker_manifest_digest: String,
+}
+
+#[derive(Deserialize)]
+struct LogBundle {
+    #[serde(rename = "SignedEntryTimestamp")]
+    promise: String,
+    #[serde(rename = "Payload")]
+    payload: LogPayload,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct LogPayload {
+    body: String,
+    integrated_time: i64,
+    log_index: u64,
+    #[serde(rename = "logID")]
+    log_id: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct LogBody {
+    kind: String,
+    api_version: String,
+}
+
+/// The signature over the payload, decoded.
+pub(super) fn signature(annotations: &Annotations) -> Result<Vec<u8>, Failure> {
+    if !annotations.contains_key(SIGNATURE) {
+        return Err(malformed("signature", format!("annotation `{SIGNATURE}` is missing")));
+    }
+    let text = annotation(annotations, SIGNATURE)?.unwrap_or_default();
+    STANDARD.decode(one_line(text)).map_err(|_| malformed("signature", "the signature is not base64"))
+}
+
+/// The payload and its annotations as a bundle. What proves the time and the log is left out for a bare key where the
+/// rule does not ask for it: nothing there could count.
+pub(super) fn as_bundle(payload: &[u8], annotations: &Annotations, tlog: Tlog) -> Result<Bundle, Failure> {
+    let digest = STANDARD.encode(Sha256::digest(payload));
+    let content = json!({
+        "messageDigest": { "algorithm": "SHA2_256", "digest": digest },
+        "signature": STANDARD.encode(signature(annotations)?),
+    });
+    bundle("messageSignature", content, annotations, tlog)
+}
+
+/// A DSSE envelope and its annotations as a bundle.
+pub(super) fn attestation_as_bundle(envelope: &[u8], annotations: &Annotations, tlog: Tlog) -> Result<Bundle, Failure> {
+    strict_json::check(envelope).map_err(|why| malformed("envelope", why))?;
+    let content = serde_json::from_slice(envelope).map_err(|why| malformed("envelope", said(why)))?;
+    bundle("dsseEnvelope", content, annotations, tlog)
+}
+
+fn bundle(kind: &str, content: Value, annotations: &Annotations, tlog: Tlog) -> Result<Bundle, Failure> {
+    let mut material = serde_json::Map::new();
+    let certificate = annotation(annotations, CERTIFICATE)?;
+    let bare = certificate.is_none() && tlog == Tlog::Off;
+    let proof = |name| if bare { Ok(None) } else { annotation(annotations, name) };
+    match certificate {
+        // The chain beside it is not looked at: the intermediate comes from the trusted root.
+        Some(pem) => {
+            material.insert("x509CertificateChain".to_owned(), json!({ "certificates": [{ "rawBytes": leaf(pem)? }] }))
+        }
+        None => material.insert("publicKey".to_owned(), json!({ "hint": "" })),
+    };
+    if let Some(text) = proof(LOG_ENTRY)? {
+        material.insert("tlogEntries".to_owned(), json!([log_entry(text)?]));
+    }
+    if let Some(token) = proof(TIMESTAMP)?.map(timestamp).transpose()?.flatten() {
+        let data = json!({ "rfc3161Timestamps": [{ "signedTimestamp": token }] });
+        material.insert("timestampVerificationData".to_owned(), data);
+    }
+    let text = json!({ "mediaType": BUNDLE_V01, "verificationMaterial": material, kind: content }).to_string();
+    read_bundle(text.as_bytes()).map_err(|why| malformed("annotations", why))
+}
+
+/// A value that is there and not blank.
+fn annotation<'a>(annotations: &'a Annotations, name: &str) -> Result<Option<&'a str>, Failure> {
+    let Some(text) = annotations.get(name).map(|text| text.trim()).filter(|text| !text.is_empty()) else {
+        return Ok(None);
+    };
+    if text.len() > ANNOTATION_MAX {
+        let detail = format!("annotation `{name}` has {} bytes, more than {ANNOTATION_MAX}", text.len());
+        return Err(Failure::new("annotations", Reason::OverLimit, detail));
+    }
+    Ok(Some(text))
+}
+
+/// Go writers wrap base64 over lines, and Go readers skip the line ends.
+fn one_line(text: &str) -> String {
+    text.chars().filter(|c| !matches!(c, '\r' | '\n')).collect()
+}
+
+/// The first certificate of a PEM text, in base64.
+fn leaf(pem: &str) -> Result<String, Failure> {
+    const BEGIN: &str = "-----BEGIN CERTIFICATE-----";
+    const END: &str = "-----END CERTIFICATE-----";
+    let body = pem.split_once(BEGIN).and_then(|(_, rest)| rest.split_once(END)).map(|(body, _)| one_line(body));
+    let body = body.ok_or_else(|| malformed("certificate", "the annotation holds no PEM certificate"))?;
+    let body: String = body.chars().filter(|c| !c.is_ascii_whitespace()).collect();
+    match STANDARD.decode(&body) {
+        Ok(_) => Ok(body),
+        Err(_) => Err(malformed("certificate", "the PEM certificate is not base64 inside")),
+    }
+}
+
+fn log_entry(text: &str) -> Result<Value, Failure> {
+    let wrong = |why: String| malformed("log", format!("annotation `{LOG_ENTRY}`: {why}"));
+    strict_json::check(text.as_bytes()).map_err(wrong)?;
+    let LogBundle { promise, payload } = serde_json::from_str(text).map_err(|why| wrong(said(why)))?;
+    let body = one_line(&payload.body);
+    let decoded = STANDARD.decode(&body).map_err(|_| wrong("the body is not base64".to_owned()))?;
+    strict_json::check(&decoded).map_err(wrong)?;
+    let LogBody { kind, api_version } = serde_json::from_slice(&decoded).map_err(|why| wrong(said(why)))?;
+    let log_id = hex::decode(&payload.log_id).map_err(|_| wrong("the log ID is not hex".to_owned()))?;
+    Ok(json!({
+        "logIndex": payload.log_index.to_string(),
+        "logId": { "keyId": STANDARD.encode(log_id) },
+        "kindVersion": { "kind": kind, "version": api_version },
+        "integratedTime": payload.integrated_time.to_string(),
+        "inclusionPromise": { "signedEntryTimestamp": one_line(&promise) },
+        "canonicalizedBody": body,
+    }))
+}
+
+fn timestamp(text: &str) -> Result<Option<String>, Failure> {
+    #[derive(Deserialize)]
+    struct Timestamp {
+        #[serde(rename = "SignedRFC3161Timestamp", default)]
+        token: Option<String>,
+    }
+    let wrong = |why: String| malformed("signing time", format!("annotation `{TIMESTAMP}`: {why}"));
+    strict_json::check(text.as_bytes()).map_err(wrong)?;
+    let found: Option<Timestamp> = serde_json::from_str(text).map_err(|why| wrong(said(why)))?;
+    Ok(found.and_then(|found| found.token).map(|token| one_line(&token)).filter(|token| !token.is_empty()))
+}
+
+/// Reads the payload of an image signature, whose signature was verified before.
+pub(super) fn claims(payload: &[u8]) -> Result<ImageClaims, Failure> {
+    strict_json::check(payload).map_err(|why| malformed("payload", why))?;
+    let read: Payload = serde_json::from_slice(payload).map_err(|why| malformed("payload", said(why)))?;
+    let Critical { identity, image, kind } = read.critical;
+    if kind != PAYLOAD_TYPE {
+        let detail = format!("found `{kind}`, expected `{PAYLOAD_TYPE}`");
+        return Err(Failure::new("payload type", Reason::NotASignature, detail));
+    }
+    let digest = image.docker_manifest_digest;
+    Ok(ImageClaims { reference: identity.docker_reference, digest, optional: read.optional })
+}
+
+/// The payload's digest and what it was asked about.
+pub(super) fn is_about(claims: &ImageClaims, digest: Digest) -> Result<(), Failure> {
+    if claims.digest == digest.to_string() {
+        return Ok(());
+    }
+    let detail = format!("signed is {}, asked is {digest}", claims.digest);
+    Err(Failure::new("subject", Reason::WrongSubject, detail))
+}
+
+fn malformed(check: &'static str, why: impl Into<String>) -> Failure {
+    Failure::new(check, Reason::MalformedSignature, why)
+}

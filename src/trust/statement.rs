@@ -1,0 +1,93 @@
+//! in-toto statements in DSSE envelopes: what is said about which digest.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use serde_json::Value;
+use sigstore_types::DsseEnvelope;
+
+use crate::oci::{Digest, strict_json};
+
+use super::bundle::said;
+use super::verdict::Reason;
+use super::verifier::Failure;
+
+/// Most subjects of a statement that we look at.
+pub const SUBJECTS_MAX: usize = 64;
+
+/// The predicate type of cosign's image signatures.
+pub const COSIGN_SIGN_V1: &str = "https://sigstore.dev/cosign/sign/v1";
+
+const DSSE_IN_TOTO: &str = "application/vnd.in-toto+json";
+const STATEMENT_V1: &str = "https://in-toto.io/Statement/v1";
+/// What `cosign attest` still writes.
+const STATEMENT_V01: &str = "https://in-toto.io/Statement/v0.1";
+
+/// A statement, read so that no other reader can read it differently.
+#[derive(Debug, Deserialize)]
+pub(super) struct Statement {
+    #[serde(rename = "_type")]
+    kind: String,
+    #[serde(rename = "predicateType")]
+    pub predicate_type: String,
+    subject: Vec<Subject>,
+    #[serde(default)]
+    pub predicate: Value,
+}
+
+#[derive(Debug, Deserialize)]
+struct Subject {
+    digest: BTreeMap<String, String>,
+    #[serde(default)]
+    annotations: Option<Value>,
+}
+
+impl Statement {
+    /// Reads the payload of an envelope.
+    pub(super) fn read(envelope: &DsseEnvelope) -> Result<Self, Failure> {
+        if envelope.payload_type != DSSE_IN_TOTO {
+            let detail = format!("found `{}`, expected `{DSSE_IN_TOTO}`", envelope.payload_type);
+            return Err(Failure::new("payload type", Reason::NotASignature, detail));
+        }
+        let payload = envelope.payload.as_bytes();
+        let malformed = |why: String| Failure::new("statement", Reason::MalformedSignature, why);
+        strict_json::check(payload).map_err(malformed)?;
+        let statement: Self = serde_json::from_slice(payload).map_err(|why| malformed(said(why)))?;
+        if ![STATEMENT_V1, STATEMENT_V01].contains(&statement.kind.as_str()) {
+            let detail = format!("found `{}`, expected `{STATEMENT_V1}`", statement.kind);
+            return Err(Failure::new("statement", Reason::NotASignature, detail));
+        }
+        if statement.is_signature() && statement.kind != STATEMENT_V1 {
+            let detail = format!("found `{}`, expected `{STATEMENT_V1}`", statement.kind);
+            return Err(Failure::new("statement", Reason::NotASignature, detail));
+        }
+        Ok(statement)
+    }
+
+    /// Whether it says nothing but "I signed this".
+    pub(super) fn is_signature(&self) -> bool {
+        self.predicate_type == COSIGN_SIGN_V1
+    }
+
+    /// The annotations of the subject with this digest.
+    ///
+    /// # Errors
+    /// When no subject has it, or there are too many.
+    pub(super) fn about(&self, digest: Digest) -> Result<Option<&Value>, Failure> {
+        let count = self.subject.len();
+        if count > SUBJECTS_MAX {
+            let detail = format!("{count} subjects, more than {SUBJECTS_MAX}");
+            return Err(Failure::new("subject", Reason::OverLimit, detail));
+        }
+        let wanted = digest.hex();
+        let sha256 = |subject: &Subject| subject.digest.get("sha256").cloned();
+        match self.subject.iter().find(|subject| subject.digest.get("sha256") == Some(&wanted)) {
+            Some(subject) => Ok(subject.annotations.as_ref()),
+            None => {
+                let named =
+                    self.subject.iter().find_map(sha256).map_or("nothing".to_owned(), |hex| format!("sha256:{hex}"));
+                Err(Failure::new("subject", Reason::WrongSubject, format!("signed is {named}, asked is {digest}")))
+            }
+        }
+    }
+}

@@ -1,0 +1,367 @@
+//! From a bundle and a trusted root to what is proven about a signature.
+//!
+//! The only file that knows the Sigstore verifier. It checks the certificate's chain and its log, the transparency log
+//! entry with proof, promise and checkpoint, the timestamps, the signature, and that all of them are about one
+//! another. Who may sign is not asked here.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use sigstore_types::bundle::{TransparencyLogEntry, VerificationMaterialContent};
+use sigstore_types::{Bundle, Sha256Hash};
+use sigstore_verify::{Error, PublicKeyVerificationPolicy, VerificationPolicy, VerificationResult};
+
+use crate::oci::Digest;
+
+use super::bundle::read_bundle;
+use super::certificate::Certificate;
+use super::key::PublicKey;
+use super::root::{PartKind, TrustRoot};
+use super::signer::Signer;
+use super::verdict::Reason;
+
+/// Largest Sigstore bundle; with certificate, log entry and timestamp they have some 10 KiB.
+pub const BUNDLE_MAX: usize = 512 * 1024;
+/// Most transparency log entries, and most timestamps, in a bundle that we look at: each costs several
+/// signature checks, and an honest bundle has one of each (CVE-2024-45395 and its class).
+pub const PROOFS_MAX: usize = 4;
+
+/// What a signature must be about.
+#[derive(Clone, Copy, Debug)]
+pub enum Artifact<'a> {
+    /// These bytes.
+    Bytes(&'a [u8]),
+    /// Something with this digest.
+    Digest(Digest),
+}
+
+/// Whether a signature must have been recorded in a transparency log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Tlog {
+    /// It must.
+    #[default]
+    Required,
+    /// Keys: what is there must be right to count; nothing needs to be there. Certificates: required.
+    Optional,
+    /// Keys: not looked at. Certificates: only with a root that names no log, where a timestamp authority takes its place.
+    Off,
+}
+
+/// What is proven about a signature.
+#[derive(Clone, Debug, Default)]
+pub struct Proven {
+    /// The certificate of the signer, whose chain was verified; absent for plain keys.
+    pub certificate: Option<Certificate>,
+    /// The trusted root that it rests on; absent for a bare key.
+    pub root: Option<String>,
+    /// Where it was recorded.
+    pub log: Option<LogEntry>,
+    /// When it existed, by logs and timestamp authorities; in ascending order.
+    pub times: Vec<Timestamp>,
+    /// The steps, for people: a name and what was found. `None` in place of a finding: not needed, with the reason.
+    pub steps: Vec<Step>,
+}
+
+/// A step that was taken, or was not needed.
+#[derive(Clone, Debug)]
+pub struct Step {
+    /// What was checked.
+    pub name: &'static str,
+    /// Whether it had to be.
+    pub needed: bool,
+    /// What was found, or why it was not needed.
+    pub detail: String,
+}
+
+/// Where a signature was recorded.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogEntry {
+    /// The log's URL as the trusted root has it.
+    pub log: String,
+    /// The entry's number in it.
+    pub index: u64,
+    /// The log's own time, where it signs one (Rekor v1).
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub integrated_at: Option<Timestamp>,
+}
+
+/// Why nothing is proven.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{check}: {detail}")]
+pub struct Failure {
+    /// What was checked.
+    pub check: &'static str,
+    /// The kind of reason.
+    pub reason: Reason,
+    /// What was found.
+    pub detail: String,
+}
+
+impl Failure {
+    pub(super) fn new(check: &'static str, reason: Reason, detail: impl Into<String>) -> Self {
+        Self { check, reason, detail: detail.into() }
+    }
+
+    /// How far the check came that failed here: with several roots, the furthest tells most.
+    fn stage(&self) -> usize {
+        const ORDER: [&str; 5] = ["bundle", "signing time", "certificate", "log", "signature"];
+        ORDER.iter().position(|name| *name == self.check).unwrap_or(ORDER.len())
+    }
+}
+
+/// Reads a bundle within the limits. Nothing about it is proven.
+///
+/// # Errors
+/// When it is over a limit, or no bundle that all parsers read alike.
+pub(super) fn read(bytes: &[u8]) -> Result<Bundle, Failure> {
+    let over = |what: String| Failure::new("bundle limits", Reason::OverLimit, what);
+    if bytes.len() > BUNDLE_MAX {
+        return Err(over(format!("{} bytes, more than {BUNDLE_MAX}", bytes.len())));
+    }
+    let bundle = read_bundle(bytes).map_err(|why| Failure::new("bundle", Reason::MalformedSignature, why))?;
+    let material = &bundle.verification_material;
+    let timestamps = material.timestamp_verification_data.rfc3161_timestamps.len();
+    if material.tlog_entries.len() > PROOFS_MAX || timestamps > PROOFS_MAX {
+        return Err(over(format!("more than {PROOFS_MAX} log entries or timestamps")));
+    }
+    Ok(bundle)
+}
+
+/// Whether the signer has a certificate; else there is only a key.
+pub(super) fn has_certificate(bundle: &Bundle) -> bool {
+    !matches!(bundle.verification_material.content, VerificationMaterialContent::PublicKey { .. })
+}
+
+/// Proves that the holder of the bundle's certificate signed the artifact: under the first of the roots that can.
+///
+/// # Errors
+/// The failure under the root with which it came furthest.
+pub(super) fn with_certificate(
+    bundle: &Bundle,
+    artifact: Artifact<'_>,
+    tlog: Tlog,
+    roots: &[TrustRoot],
+) -> Result<Proven, Failure> {
+    let der = bundle.signing_certificate().map(sigstore_types::DerCertificate::as_bytes).unwrap_or_default();
+    let certificate =
+        Certificate::from_der(der).map_err(|why| Failure::new("certificate", Reason::UntrustedCertificate, why))?;
+    under_one(roots, |root| {
+        let log_is_needed = tlog != Tlog::Off || root.has(PartKind::TransparencyLog);
+        let sct_is_needed = root.has(PartKind::CertificateTransparencyLog);
+        logged(bundle, log_is_needed)?;
+        let mut policy = VerificationPolicy::any_identity();
+        if !log_is_needed {
+            policy = policy.skip_tlog_unsafe();
+        }
+        if !sct_is_needed {
+            policy = policy.skip_sct();
+        }
+        let (bundle, result) = verified(bundle, root, |bundle| match artifact {
+            Artifact::Bytes(bytes) => root.verifier().verify(bytes, bundle, &policy),
+            Artifact::Digest(digest) => root.verifier().verify(sha256(digest)?, bundle, &policy),
+        })?;
+        let mut steps = vec![Step::taken(
+            "certificate",
+            format!("issued under the trusted root `{}`, valid when it signed", root.name()),
+        )];
+        steps.push(match sct_is_needed {
+            true => Step::taken("certificate log", "its signed certificate timestamp verifies"),
+            false => Step::not_needed("certificate log", "the trusted root names none"),
+        });
+        let mut proven = proven(&bundle, root, &result, log_is_needed, steps);
+        proven.certificate = Some(certificate.clone());
+        Ok(proven)
+    })
+}
+
+/// Proves that the log recorded a signature by this key over the artifact.
+///
+/// # Errors
+/// The failure under the root with which it came furthest.
+pub(super) fn with_logged_key(
+    bundle: &Bundle,
+    artifact: Artifact<'_>,
+    key: &PublicKey,
+    roots: &[TrustRoot],
+) -> Result<Proven, Failure> {
+    let policy = PublicKeyVerificationPolicy::new(key.der().clone());
+    under_one(roots, |root| {
+        // Without this a timestamp would do: the verifier proves what is there.
+        logged(bundle, true)?;
+        let (bundle, result) = verified(bundle, root, |bundle| match artifact {
+            Artifact::Bytes(bytes) => root.verifier().verify(bytes, bundle, &policy),
+            Artifact::Digest(digest) => root.verifier().verify(sha256(digest)?, bundle, &policy),
+        })?;
+        Ok(proven(&bundle, root, &result, true, Vec::new()))
+    })
+}
+
+/// Checks a bundle about any artifact against one signer: what `cosign verify-blob` does.
+///
+/// # Errors
+/// The first check that failed.
+pub fn verify_bundle(
+    bytes: &[u8],
+    artifact: Artifact<'_>,
+    signer: &Signer,
+    tlog: Tlog,
+    roots: &[TrustRoot],
+) -> Result<Proven, Failure> {
+    let bundle = read(bytes)?;
+    match (signer, has_certificate(&bundle)) {
+        (Signer::Identity(signer), true) => {
+            let proven = with_certificate(&bundle, artifact, tlog, roots)?;
+            let certificate = proven.certificate.clone().unwrap_or_default();
+            match signer.difference(&certificate) {
+                None => Ok(proven),
+                Some(difference) => Err(Failure::new("identity", Reason::WrongIdentity, format!("{difference:?}"))),
+            }
+        }
+        (Signer::Key(signer), false) => {
+            let proven = with_logged_key(&bundle, artifact, &signer.key, roots)?;
+            match proven.times.iter().all(|time| signer.is_valid_at(*time)) {
+                true => Ok(proven),
+                false => Err(Failure::new("key validity", Reason::KeyOutsideValidity, "used outside its time")),
+            }
+        }
+        (Signer::Key(_), true) => {
+            Err(Failure::new("signer", Reason::UntrustedKey, "made with a certificate, expected a key"))
+        }
+        (Signer::Identity(_), false) => {
+            Err(Failure::new("signer", Reason::UntrustedKey, "made with a key, expected an identity"))
+        }
+    }
+}
+
+fn under_one(roots: &[TrustRoot], attempt: impl Fn(&TrustRoot) -> Result<Proven, Failure>) -> Result<Proven, Failure> {
+    let mut furthest = None::<Failure>;
+    for root in roots {
+        match attempt(root) {
+            Ok(proven) => return Ok(proven),
+            Err(failure) if furthest.as_ref().is_none_or(|other| failure.stage() > other.stage()) => {
+                furthest = Some(failure);
+            }
+            Err(_) => {}
+        }
+    }
+    Err(furthest
+        .unwrap_or_else(|| Failure::new("certificate", Reason::UntrustedCertificate, "the rule has no trusted root")))
+}
+
+/// Each log entry must carry something that can be checked, and one must be there if one is needed.
+fn logged(bundle: &Bundle, needed: bool) -> Result<(), Failure> {
+    let entries = &bundle.verification_material.tlog_entries;
+    let fail = |detail: &str| Err(Failure::new("log", Reason::NotInLog, detail));
+    if needed && entries.is_empty() {
+        return fail("there is no transparency log entry");
+    }
+    match entries.iter().all(|entry| entry.inclusion_proof.is_some() || entry.inclusion_promise.is_some()) {
+        true => Ok(()),
+        false => fail("the log entry has neither an inclusion proof nor a signed entry timestamp"),
+    }
+}
+
+/// Verifies, leaving out timestamps of authorities that this root does not know: the verifier insists on every one, but
+/// whoever can add a timestamp to a bundle can also take one out, so one more proves nothing and harms nothing.
+fn verified(
+    bundle: &Bundle,
+    root: &TrustRoot,
+    verify: impl Fn(&Bundle) -> Result<VerificationResult, Error>,
+) -> Result<(Bundle, VerificationResult), Failure> {
+    let first = match verify(bundle) {
+        Ok(result) => return Ok((bundle.clone(), result)),
+        Err(error) => error,
+    };
+    let timestamps = &bundle.verification_material.timestamp_verification_data.rfc3161_timestamps;
+    if !matches!(first, Error::Timestamp(_)) || timestamps.is_empty() || !root.has(PartKind::TimestampAuthority) {
+        return Err(failure(&first));
+    }
+    let alone = |at: usize| with_timestamps(bundle, |other| other == at);
+    let known: Vec<bool> =
+        (0..timestamps.len()).map(|at| !matches!(verify(&alone(at)), Err(Error::Timestamp(_)))).collect();
+    let reduced = with_timestamps(bundle, |at| known.get(at).copied().unwrap_or_default());
+    match verify(&reduced) {
+        Ok(result) => Ok((reduced, result)),
+        // What was wrong with the whole bundle tells more than what was wrong without parts of it.
+        Err(_) => Err(failure(&first)),
+    }
+}
+
+fn with_timestamps(bundle: &Bundle, keep: impl Fn(usize) -> bool) -> Bundle {
+    let mut reduced = bundle.clone();
+    let mut at = 0..;
+    let timestamps = &mut reduced.verification_material.timestamp_verification_data.rfc3161_timestamps;
+    timestamps.retain(|_| at.next().is_some_and(&keep));
+    reduced
+}
+
+fn proven(
+    bundle: &Bundle,
+    root: &TrustRoot,
+    result: &VerificationResult,
+    logged: bool,
+    mut steps: Vec<Step>,
+) -> Proven {
+    let mut times = result.verified_timestamps().to_vec();
+    times.sort();
+    let entry = bundle.verification_material.tlog_entries.first().filter(|_| logged);
+    let log = entry.map(|entry| log_entry(entry, root));
+    steps.push(match (&log, entry) {
+        (Some(log), Some(entry)) => {
+            Step::taken("log", format!("entry {} of {}, by {}", log.index, log.log, proofs(entry)))
+        }
+        _ => Step::not_needed("log", "the trusted root names none"),
+    });
+    let stamped = bundle.verification_material.timestamp_verification_data.rfc3161_timestamps.len();
+    steps.push(match times.first() {
+        Some(time) if stamped > 0 => Step::taken("signing time", format!("{time}, by {stamped} timestamp(s)")),
+        Some(time) => Step::taken("signing time", format!("{time}, by the log")),
+        None => Step::not_needed("signing time", "a key needs none"),
+    });
+    Proven { certificate: None, root: Some(root.name().to_owned()), log, times, steps }
+}
+
+fn log_entry(entry: &TransparencyLogEntry, root: &TrustRoot) -> LogEntry {
+    let id = hex::encode(entry.log_id.key_id.as_bytes());
+    let log = root.part_name(PartKind::TransparencyLog, &id).map_or_else(|| format!("log {id}"), str::to_owned);
+    // A time that no promise signs is anybody's word.
+    let integrated_at = entry.integrated_time.filter(|_| entry.inclusion_promise.is_some());
+    LogEntry { log, index: entry.log_index.get(), integrated_at }
+}
+
+fn proofs(entry: &TransparencyLogEntry) -> &'static str {
+    match (entry.inclusion_proof.is_some(), entry.inclusion_promise.is_some()) {
+        (true, true) => "inclusion proof, checkpoint and signed entry timestamp",
+        (true, false) => "inclusion proof and checkpoint",
+        (false, _) => "signed entry timestamp",
+    }
+}
+
+impl Step {
+    fn taken(name: &'static str, detail: impl Into<String>) -> Self {
+        Self { name, needed: true, detail: detail.into() }
+    }
+
+    fn not_needed(name: &'static str, detail: impl Into<String>) -> Self {
+        Self { name, needed: false, detail: detail.into() }
+    }
+}
+
+fn sha256(digest: Digest) -> Result<Sha256Hash, Error> {
+    Ok(Sha256Hash::from_hex(&digest.hex())?)
+}
+
+/// The verifier's words for a failure, as one of our reasons.
+fn failure(error: &Error) -> Failure {
+    let (check, reason) = match error {
+        Error::SignatureInvalid(_) => ("signature", Reason::InvalidSignature),
+        Error::ArtifactMismatch(_) => ("subject", Reason::WrongSubject),
+        Error::Certificate(_) | Error::IdentityMismatch { .. } | Error::IssuerMismatch { .. } => {
+            ("certificate", Reason::UntrustedCertificate)
+        }
+        Error::TransparencyLog(_) => ("log", Reason::NotInLog),
+        Error::Timestamp(_) => ("signing time", Reason::NoSigningTime),
+        _ => ("bundle", Reason::MalformedSignature),
+    };
+    Failure::new(check, reason, super::bundle::said(error))
+}
