@@ -32,6 +32,7 @@ class Sigstore:
         self.workspace, self.binary, self.registries, self.report = workspace, binary, registries, report
         self.table = Table(registries, report)
         self.cases = all_cases()
+        self.assay = None
 
     def all(self):
         try:
@@ -45,7 +46,7 @@ class Sigstore:
         except Exception as error:
             self.report.check("sigstore", "ran to the end", "", f"{type(error).__name__}: {error}")
         finally:
-            if self.binary and hasattr(self, "assay"):
+            if self.assay:
                 self.assay.stop()
 
     # --- making ------------------------------------------------------------------------------
