@@ -103,10 +103,14 @@ impl Demand {
         self.signers.iter().filter(has).map(Signer::name).collect()
     }
 
+    /// Everybody whom it names, for whatever.
+    fn everybody(&self) -> impl Iterator<Item = &Signer> {
+        self.signers.iter().chain(self.attestations.iter().flat_map(|demand| &demand.signers))
+    }
+
     /// The keys, certificates and logs that it relies on.
     pub(super) fn trust_fingerprint(&self) -> Digest {
-        let attesters = self.attestations.iter().flat_map(|demand| &demand.signers);
-        let ids = self.signers.iter().chain(attesters).map(|signer| signer.id().to_string());
+        let ids = self.everybody().map(|signer| signer.id().to_string());
         let roots = self.roots.iter().map(|root| root.fingerprint().to_string());
         Digest::of(ids.chain(roots).collect::<Vec<_>>().join("\n").as_bytes())
     }
@@ -122,7 +126,7 @@ impl Demand {
             "max_signature_age": self.max_signature_age.map(|age| age.as_secs()),
             "denied_identities": format!("{:?}", self.denied_identities),
             "attestations": self.attestations.iter().map(AttestationDemand::fingerprint).collect::<Vec<_>>(),
-            "windows": self.signers.iter().map(window).collect::<Vec<_>>(),
+            "windows": self.everybody().map(window).collect::<Vec<_>>(),
         })
     }
 }

@@ -163,8 +163,20 @@ pub fn still_stands(verdict: &Verdict, rule: &Rule, now: Timestamp) -> bool {
         (Some(age), Some(signed)) => now.duration_since(signed) <= age,
         (Some(_), None) => false,
     };
-    let holds = |signer: &Signer, id| signers.iter().any(|seen| seen.id == id && stands(signer, seen) && young(seen));
-    demand.is_met(|signer, id| holds(signer, id))
+    let holds = |seen: &SignerSeen, signer: &Signer, id| seen.id == id && stands(signer, seen) && young(seen);
+    let mut about_it = demand.attestations.iter().filter(|asked| asked.about == About::Index);
+    demand.is_met(|signer, id| signers.iter().any(|seen| holds(seen, signer, id)))
+        && about_it.all(|asked| {
+            let seen = || attesters(&verdict.candidates, asked);
+            met(asked.require, &asked.signers, |signer, id| seen().any(|seen| holds(seen, signer, id)))
+        })
+}
+
+/// Who was found to attest what is asked.
+fn attesters<'a>(reports: &'a [CandidateReport], asked: &AttestationDemand) -> impl Iterator<Item = &'a SignerSeen> {
+    let id = asked.id();
+    let found = reports.iter().flat_map(|report| &report.attestations).filter(move |seen| seen.demand == id);
+    found.flat_map(|seen| &seen.signers)
 }
 
 /// Lets a signature artefact pass if it really has the form of one. Its payloads are looked at again
@@ -223,14 +235,8 @@ fn signed(demand: &Demand, reports: &[CandidateReport], looked_at: &[Looked]) ->
 
 /// Whether everything is attested that is asked about this digest.
 fn attested(subject: &Subject<'_>, reports: &[CandidateReport], looked_at: &[Looked]) -> Result<(), Decision> {
-    let lacks = |demand: &&&AttestationDemand| {
-        let seen: Vec<&SignerSeen> = reports
-            .iter()
-            .flat_map(|report| &report.attestations)
-            .filter(|seen| seen.demand == demand.id())
-            .flat_map(|seen| &seen.signers)
-            .collect();
-        !met(demand.require, &demand.signers, |_, id| seen.iter().any(|signer| signer.id == id))
+    let lacks = |asked: &&&AttestationDemand| {
+        !met(asked.require, &asked.signers, |_, id| attesters(reports, asked).any(|seen| seen.id == id))
     };
     let Some(lacking) = subject.attestations.iter().find(lacks) else { return Ok(()) };
     let wrong = reports

@@ -336,10 +336,14 @@ impl Verdict {
         }
     }
 
-    /// The signers' names, for a line of text; empty when nobody was verified.
+    /// Who signed, for a line of text: identities as their certificates have them, and the names of keys. Empty when
+    /// nobody was verified.
     pub fn signer_names(&self) -> String {
         let Decision::Verified { signers } = &self.decision else { return String::new() };
-        signers.iter().map(|signer| signer.name.as_str()).collect::<Vec<_>>().join(", ")
+        let name = |signer: &SignerSeen| signer.identity.clone().unwrap_or_else(|| signer.name.clone());
+        let mut names: Vec<String> = signers.iter().map(name).collect();
+        names.dedup();
+        names.join(", ")
     }
 
     /// Why it was, or in audit mode would have been, refused.

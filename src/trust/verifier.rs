@@ -41,7 +41,7 @@ pub enum Tlog {
     /// It must.
     #[default]
     Required,
-    /// Keys: what is there must be right to count; nothing needs to be there. Certificates: required.
+    /// Keys: an entry that verifies proves the time; none is needed. Certificates: required.
     Optional,
     /// Keys: not looked at. Certificates: only with a root that names no log, where a timestamp authority takes its place.
     Off,
