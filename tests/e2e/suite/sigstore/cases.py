@@ -189,6 +189,10 @@ def forged():
                 yield we_refuse(name, RULES[who], stricter[name])
             else:
                 yield (accept if name in harmless else refuse)(name, RULES[who])
+            if who == "key":
+                # Nobody asks for the log: what is wrong with the entry alone does not matter, as long as it is a bundle.
+                about_log = kind not in ("copy", "payload", "signature", "two-signatures", "other-signature", "no-proof")
+                yield (accept if about_log else refuse)(name, replace(KEY, tlog=False), f"{name}-unlogged")
 
 
 SECTIONS = {
