@@ -54,7 +54,7 @@ def policy(case, registries, files):
 
 
 def arguments(rule, files):
-    """Of `assay verify`."""
+    """Of `assay verify`: each question that it takes to ask for all that the rule wants."""
     words = ["--trust-root", files.roots[rule.root]]
     if rule.key:
         words += ["--key", files.keys[rule.key]]
@@ -65,11 +65,9 @@ def arguments(rule, files):
         words += ["--tlog", "off"]
     for name, value in rule.claims:
         words += ["--claim", f"{name}={value}"]
-    for name, value in rule.annotations:
-        words += ["--annotation", f"{name}={value}"]
-    for predicate in rule.attestations:
-        words += ["--attestation", predicate.type]
-    return words
+    signature = [word for name, value in rule.annotations for word in ("--annotation", f"{name}={value}")]
+    attested = [word for predicate in rule.attestations for word in ("--attestation", predicate.type)]
+    return [words + signature] + ([words + attested] if attested else [])
 
 
 def table(pairs):
