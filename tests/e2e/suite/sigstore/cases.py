@@ -4,6 +4,7 @@ cosign and Assay must agree. Where they do not, the case says why, and Assay may
 reason only.
 """
 
+from collections import Counter
 from dataclasses import dataclass, replace
 
 from sigstore import recipes
@@ -41,6 +42,7 @@ class Case:
     part: str = "index"  # what is asked for, by its digest: the index, or a platform that nobody asked for before
     command: str = ""   # `assay verify`, where it must answer something else than the proxy
     oci11: bool = False  # cosign must be told where to look
+    turn: int = 0       # counts the cases about one image
 
     def __post_init__(self):
         if self.cosign != self.assay and not self.why:
@@ -210,8 +212,11 @@ SECTIONS = {
 def all_cases():
     """(section, case) of each."""
     found = [(section, case) for section, cases in SECTIONS.items() for case in cases()]
-    names = [case.name for _, case in found]
-    double = {name for name in names if names.count(name) > 1}
-    if double:
-        raise ValueError(f"two cases of one name: {double}")
+    names = Counter(case.name for _, case in found)
+    if len(names) < len(found):
+        raise ValueError(f"two cases of one name: {names.most_common(1)}")
+    turns = Counter()
+    for at, (section, case) in enumerate(found):
+        turns[case.image] += 1
+        found[at] = (section, replace(case, turn=turns[case.image]))
     return found

@@ -1,21 +1,19 @@
 """Rules in Assay's words: as a part of proxy.toml, and as arguments of `assay verify`.
 
-Each case has an upstream of its own, with a name made from the case's, so that one image can be judged by many
-rules, and nothing learned in one case is known in another.
+A registry is the upstream of several names: the cases about one image take turns, each under another name. So an
+image can be judged by many rules, and nothing learned in one case is known in another.
 """
 
 import json
 
 
 def upstream_name(case, registry):
-    return f"{case.name}.{registry.name}"
+    return f"turn{case.turn}.{registry.name}"
 
 
 def upstreams(cases, registries):
-    return "".join(
-        f'[upstream."{upstream_name(case, registry)}"]\nurl = "http://{registry.address}"\n'
-        for registry in registries for case in cases
-    )
+    urls = {upstream_name(case, registry): registry.address for registry in registries for case in cases}
+    return "".join(f'[upstream."{name}"]\nurl = "http://{address}"\n' for name, address in urls.items())
 
 
 def trust(files):

@@ -118,7 +118,7 @@ class Sigstore:
 
     def _ask(self, pool, judge, ask):
         for section, case, registry, answer in self._answers(pool, ask, lambda case: True):
-            self.table.add(section, case, registry, judge, answer)
+            self.table.add(section, case, registry.name, judge, answer)
             if judge == "assay" and answer.verdict != case.assay:
                 print("    " + self._explained(case, registry).replace("\n", "\n    "))
 
@@ -126,19 +126,19 @@ class Sigstore:
         """A second look, whose answer is already known."""
         for section, case, registry, answer in self._answers(pool, ask, which):
             problem = "" if answer.verdict == wanted(case) else f"{answer.verdict}: {answer.said}"
-            self.table.check(column, section, case, registry, problem)
+            self.table.check(column, section, case, registry.name, problem)
 
     def _answers(self, pool, ask, which):
         jobs = [
-            (section, case, registry.name, pool.submit(ask, case, registry, self.made[registry.name][case.image]))
+            (section, case, registry, pool.submit(ask, case, registry, self.made[registry.name][case.image]))
             for section, case in self.cases if which(case) for registry in self.registries
         ]
         for section, case, registry, job in jobs:
             yield section, case, registry, job.result()
 
     def _explained(self, case, registry):
-        image = self.made[registry][case.image]
-        name = f"{case.name}.{registry}/{case.image}@{image.digest(case.part)}"
+        image = self.made[registry.name][case.image]
+        name = f"{configuration.upstream_name(case, registry)}/{case.image}@{image.digest(case.part)}"
         return self.workspace.run(self.binary, "explain", "-c", self.assay.config, name).text
 
     # --- real clients ------------------------------------------------------------------------
