@@ -210,6 +210,14 @@ async fn a_layout_folder_is_verified_without_any_registry() {
         let (code, out, err) = verify(&image, "release@acme.test").await;
         assert_eq!(code, 0, "{image}: {out}{err}");
     }
+    // Its index is looked for by the tags, unless nobody wants that.
+    let platform = format!("oci:{layout}@{}", signed.platform("arm64").unwrap().manifest.digest);
+    let (code, out, err) = verify(&platform, "release@acme.test").await;
+    assert_eq!(code, 0, "{out}{err}");
+    assert!(out.contains("(tag v1), which names it as its platform linux/arm64 and is signed"), "{out}");
+    let line = ["verify", &platform, "--issuer", ACCOUNTS, "--identity", "release@acme.test", "--trust-root", &root];
+    let (code, out, _) = assay(&[&line[..], &["--no-find-parent"]].concat()).await;
+    assert_eq!(code, 3, "{out}");
     let (code, out, _) = verify(&format!("oci:{layout}"), "mallory@acme.test").await;
     assert_eq!(code, 3, "{out}");
     assert_eq!(verify(&format!("oci:{layout}:v2"), "release@acme.test").await.0, 4);
