@@ -168,7 +168,7 @@ async fn verify_with_an_identity_under_a_root_of_ones_own() {
     assert_eq!(verify(&both).await.0, 0, "one root of two is enough");
     for (bad, reason) in [
         (format!("{good} --trust-root {other_root}"), "NOT_IN_LOG"),
-        (format!("{good}"), "NOT_IN_LOG"),
+        (good.to_owned(), "NOT_IN_LOG"),
         (format!("{good} --trust-root {root} --claim source_ref=refs/heads/main"), "WRONG_IDENTITY"),
         (format!("--identity me@acme.test --trust-root {root}"), "WRONG_IDENTITY"),
         (format!("{good} --trust-root {root} -a build=42"), "WRONG_ANNOTATION"),
