@@ -136,13 +136,14 @@ pub(super) fn read(bytes: &[u8]) -> Result<Bundle, Failure> {
     }
     let bundle = read_bundle(bytes).map_err(|why| Failure::new("bundle", Reason::MalformedSignature, why))?;
     let material = &bundle.verification_material;
-    if bundle.media_type() != MediaType::Bundle0_1 && material.tlog_entries.iter().any(|e| e.inclusion_proof.is_none()) {
-        let why = "a log entry has no inclusion proof, which bundles have from version 0.2 on";
-        return Err(Failure::new("bundle", Reason::MalformedSignature, why));
-    }
     let timestamps = material.timestamp_verification_data.rfc3161_timestamps.len();
     if material.tlog_entries.len() > PROOFS_MAX || timestamps > PROOFS_MAX {
         return Err(over(format!("more than {PROOFS_MAX} log entries or timestamps")));
+    }
+    if bundle.media_type() != MediaType::Bundle0_1 && material.tlog_entries.iter().any(|e| e.inclusion_proof.is_none())
+    {
+        let why = "a log entry has no inclusion proof, which bundles have from version 0.2 on";
+        return Err(Failure::new("bundle", Reason::MalformedSignature, why));
     }
     Ok(bundle)
 }
