@@ -376,7 +376,7 @@ impl Parts {
             None => None,
         };
         let found = searching.await;
-        let judged = trust::judge(manifest, repository, rule, &found, self.clock.now());
+        let (judged, found) = question.judge(manifest, found, self.clock.now()).await?;
         if rule.demand().is_some() {
             self.metrics.signature_check(started.elapsed());
         }

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use crate::oci::{Digest, Reference, Repository};
-use crate::trust::{self, Decision, Enforcement, Fingerprint, Reason, Rule, Verdict};
+use crate::oci::{Digest, Manifest, Reference, Repository};
+use crate::trust::{self, Decision, Enforcement, Fingerprint, Judgement, Reason, Rule, Search, Verdict};
 use crate::upstream::Upstream;
 
 use super::admit::Admission;
@@ -27,6 +27,19 @@ pub(super) struct Question {
 }
 
 impl Question {
+    /// Judges the manifest on a thread of its own: tens of signatures take tens of milliseconds, in which a worker
+    /// could serve what is already judged. Gives the search back.
+    pub(super) async fn judge(
+        &self,
+        manifest: Manifest,
+        found: Search,
+        now: Timestamp,
+    ) -> Result<(Judgement, Search), PullError> {
+        let Self { repository, rule, .. } = self.clone();
+        let work = move || (trust::judge(manifest, &repository, &rule, &found, now), found);
+        tokio::task::spawn_blocking(work).await.map_err(|error| PullError::Internal(error.to_string().into()))
+    }
+
     /// The same question about another manifest of the same repository.
     pub(super) fn about(&self, digest: Digest) -> Self {
         Self { digest, asked: Reference::Digest(digest), ..self.clone() }

@@ -19,8 +19,9 @@ use super::root::{PartKind, TrustRoot};
 use super::signer::Signer;
 use super::verdict::{Difference, Reason};
 
-/// Largest Sigstore bundle; with certificate, log entry and timestamp they have some 10 KiB.
-pub const BUNDLE_MAX: usize = 512 * 1024;
+/// Largest Sigstore bundle. Signatures have some 10 KiB with certificate, log entry and timestamp; attestations with a bill
+/// of materials reach some MiB.
+pub const BUNDLE_MAX: usize = 4 * 1024 * 1024;
 /// Most transparency log entries, and most timestamps, in a bundle that we look at: each costs several
 /// signature checks, and an honest bundle has one of each (CVE-2024-45395 and its class).
 pub const PROOFS_MAX: usize = 4;

@@ -20,7 +20,7 @@ pub(super) enum Kind {
     Attestation,
 }
 
-/// How many more layers may be looked at. First come, first served: a signature's tag is read in one
+/// How many more layers, or bytes, may be looked at. First come, first served: a signature's tag is read in one
 /// round trip and a referrer in two, so referrers cannot use up what the tag needs.
 pub(super) struct Budget(AtomicUsize);
 
@@ -30,7 +30,7 @@ impl Budget {
     }
 
     /// Takes `wanted` or what is left; says how many.
-    fn take(&self, wanted: usize) -> usize {
+    pub(super) fn take(&self, wanted: usize) -> usize {
         let take = |left: usize| Some(left.saturating_sub(wanted));
         let left = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).unwrap_or_default();
         left.min(wanted)
@@ -110,7 +110,7 @@ impl Search<'_> {
         let annotations = layer.annotations.clone().unwrap_or_default();
         let content = match kind {
             Kind::Signature => self.blob(layer, "payload", self.limits.payload).await,
-            Kind::Attestation => self.blob(layer, "attestation", self.limits.bundle).await,
+            Kind::Attestation => self.document(layer, "attestation").await,
         };
         match content {
             Ok(content) => Collected::one(place, kind.material(content, annotations)),

@@ -28,6 +28,10 @@ pub struct SignatureLimits {
     pub payload: u64,
     /// Largest bundle or classic attestation, in bytes.
     pub bundle: u64,
+    /// The same where attestations are asked for: bills of materials are large.
+    pub attestation: u64,
+    /// How much of one image's attestations is read that is larger than `bundle`, in bytes altogether.
+    pub attestations: usize,
     /// Longest time altogether.
     pub deadline: Duration,
 }
@@ -40,6 +44,8 @@ impl Default for SignatureLimits {
             manifest: 1024 * 1024,
             payload: 64 * 1024,
             bundle: 512 * 1024,
+            attestation: 4 * 1024 * 1024,
+            attestations: 16 * 1024 * 1024,
             deadline: Duration::from_secs(10),
         }
     }

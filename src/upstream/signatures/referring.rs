@@ -149,7 +149,7 @@ impl Search<'_> {
             let why = format!("{} layers, where a Sigstore bundle is one", image.layers.len());
             return Collected::look(place, LookOutcome::Unrelated(why));
         };
-        match self.blob(layer, "bundle", self.limits.bundle).await {
+        match self.document(layer, "bundle").await {
             Ok(bytes) => Collected::one(place, Material::Bundle { bytes }),
             Err(outcome) => Collected::look(place, outcome),
         }

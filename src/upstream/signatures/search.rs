@@ -23,6 +23,7 @@ pub(super) struct Search<'a> {
     end: Instant,
     signatures: Budget,
     attestations: Budget,
+    large: Budget,
 }
 
 impl Source {
@@ -43,6 +44,7 @@ impl Source {
             end: Instant::now() + limits.deadline,
             signatures: Budget::new(limits.layers),
             attestations: Budget::new(limits.layers),
+            large: Budget::new(limits.attestations),
         };
         let attestations = async {
             match wanted.attestations {
@@ -95,6 +97,21 @@ impl Search<'_> {
     pub(super) async fn blob(&self, layer: &Descriptor, what: &str, limit: u64) -> Result<Bytes, LookOutcome> {
         within(what, layer.size, limit)?;
         self.in_time(self.source.small_blob(self.repository, layer.claim(), limit)).await
+    }
+
+    /// A bundle or an attestation. Only where attestations are asked for may it be large, and then not often.
+    pub(super) async fn document(&self, layer: &Descriptor, what: &str) -> Result<Bytes, LookOutcome> {
+        let limits = self.limits;
+        if layer.size <= limits.bundle || !self.wanted.attestations {
+            return self.blob(layer, what, limits.bundle).await;
+        }
+        within(what, layer.size, limits.attestation)?;
+        let size = usize::try_from(layer.size).unwrap_or(usize::MAX);
+        if self.large.take(size) < size {
+            let detail = format!("{what} of {size} bytes; of large ones {} bytes are read", limits.attestations);
+            return Err(LookOutcome::OverLimit(detail));
+        }
+        self.blob(layer, what, limits.attestation).await
     }
 
     /// Waits until the search's end, no longer.
