@@ -12,6 +12,7 @@ mod fixtures_keyless;
 mod gate;
 mod lies;
 mod pull;
+mod refusals;
 mod refuse;
 mod sigstore_selftest;
 mod support_selftest;
