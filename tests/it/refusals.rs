@@ -4,7 +4,10 @@
 
 mod case;
 mod certificate;
+mod content;
 mod identity;
+mod keys;
+mod limits;
 mod log;
 mod references;
 mod row;

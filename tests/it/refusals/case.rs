@@ -165,7 +165,7 @@ impl Case {
             Form::RekorV2 => EntryKind::HashedRekord002,
             _ => EntryKind::Dsse001,
         });
-        let logged = self.bare().logged_saying(kind, log, self.logged_at, self.told);
+        let logged = self.bare().logged_saying(kind, &log.restarted(), self.logged_at, self.told);
         match self.form {
             Form::Stamped | Form::RekorV2 => logged.timestamped_by(&self.sigstore.timestamps, self.stamped_at),
             _ => logged,

@@ -437,7 +437,7 @@ const UNPROVEN: &[Row] = &[
                     Form::Classic => (&OTHER_SIGSTORE.rekor_v1, EntryKind::HashedRekord001),
                     _ => (&OTHER_SIGSTORE.rekor_v1, EntryKind::Dsse001),
                 };
-                signed.without_log_entry().logged_as(kind, log, SIGNED_AT)
+                signed.without_log_entry().logged_as(kind, &log.restarted(), SIGNED_AT)
             };
         },
         NotInLog,
