@@ -1,7 +1,6 @@
 //! Sigstore bundles, read so that no other reader can read them differently.
 
-use serde::Deserialize;
-use serde::de::IgnoredAny;
+use serde_json::Value;
 use sigstore_types::Bundle;
 
 use crate::oci::strict_json;
@@ -9,41 +8,79 @@ use crate::oci::strict_json;
 /// Longest quotation of what is wrong, in characters.
 const WHY_MAX: usize = 200;
 
+/// Members of each object in a bundle, by the name under which the object stands; `""` is the whole. As in
+/// `sigstore_bundle.proto` and what it imports.
+const MEMBERS: [(&str, &[&str]); 18] = [
+    ("", &["mediaType", "verificationMaterial", "messageSignature", "dsseEnvelope"]),
+    (
+        "verificationMaterial",
+        &["publicKey", "x509CertificateChain", "certificate", "tlogEntries", "timestampVerificationData"],
+    ),
+    ("publicKey", &["hint"]),
+    ("x509CertificateChain", &["certificates"]),
+    ("certificates", &["rawBytes"]),
+    ("certificate", &["rawBytes"]),
+    (
+        "tlogEntries",
+        &[
+            "logIndex",
+            "logId",
+            "kindVersion",
+            "integratedTime",
+            "inclusionPromise",
+            "inclusionProof",
+            "canonicalizedBody",
+        ],
+    ),
+    ("logId", &["keyId"]),
+    ("kindVersion", &["kind", "version"]),
+    ("inclusionPromise", &["signedEntryTimestamp"]),
+    ("inclusionProof", &["logIndex", "rootHash", "treeSize", "hashes", "checkpoint"]),
+    ("checkpoint", &["envelope"]),
+    ("timestampVerificationData", &["rfc3161Timestamps"]),
+    ("rfc3161Timestamps", &["signedTimestamp"]),
+    ("messageSignature", &["messageDigest", "signature"]),
+    ("messageDigest", &["algorithm", "digest"]),
+    ("dsseEnvelope", &["payload", "payloadType", "signatures"]),
+    ("signatures", &["sig", "keyid"]),
+];
+
 /// Reads a bundle that all parsers read alike. The crate's own reader takes the first of two equal
-/// keys, and the first of two fields that exclude each other; Go takes the last, or neither.
+/// keys, the first of two fields that exclude each other, and passes over what it does not know; Go takes the last,
+/// or neither, and refuses.
 pub(super) fn read_bundle(bytes: &[u8]) -> Result<Bundle, String> {
     strict_json::check(bytes).map_err(said)?;
-    let found: Alternatives = serde_json::from_slice(bytes).map_err(said)?;
-    let material = found.verification_material;
-    let one = |found: &[Option<IgnoredAny>]| found.iter().flatten().count() == 1;
-    if !one(&[found.dsse_envelope, found.message_signature]) {
-        return Err("it has to have one of `dsseEnvelope` and `messageSignature`".to_owned());
-    }
-    if !one(&[material.public_key, material.certificate, material.x509_certificate_chain]) {
-        return Err("it has to have one of `publicKey`, `certificate` and `x509CertificateChain`".to_owned());
-    }
+    let found: Value = serde_json::from_slice(bytes).map_err(said)?;
+    known(&found, "")?;
+    let one_of = |object: Option<&Value>, names: &[&str]| {
+        let there = |name: &&&str| object.and_then(|object| object.get(**name)).is_some_and(|value| !value.is_null());
+        match names.iter().filter(there).count() {
+            1 => Ok(()),
+            _ => Err(format!("it has to have one of `{}`", names.join("`, `"))),
+        }
+    };
+    one_of(Some(&found), &["dsseEnvelope", "messageSignature"])?;
+    one_of(found.get("verificationMaterial"), &["publicKey", "certificate", "x509CertificateChain"])?;
     let text = std::str::from_utf8(bytes).map_err(said)?;
     Bundle::from_json(text).map_err(said)
+}
+
+/// Whether every member of the value, which stands under `name`, is one that bundles have.
+fn known(value: &Value, name: &str) -> Result<(), String> {
+    let members = MEMBERS.iter().find(|(object, _)| *object == name).map(|(_, members)| *members);
+    match (value, members) {
+        (Value::Object(object), Some(members)) => {
+            object.iter().try_for_each(|(key, value)| match members.contains(&key.as_str()) {
+                true => known(value, key),
+                false => Err(said(format_args!("unknown member `{key}`"))),
+            })
+        }
+        (Value::Array(list), Some(_)) => list.iter().try_for_each(|value| known(value, name)),
+        _ => Ok(()),
+    }
 }
 
 /// What is wrong, for people. It quotes bytes that nobody signed, so it is cut and made plain.
 pub(super) fn said(error: impl std::fmt::Display) -> String {
     error.to_string().chars().take(WHY_MAX).flat_map(char::escape_debug).collect()
-}
-
-/// Of a bundle's fields that exclude each other.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Alternatives {
-    dsse_envelope: Option<IgnoredAny>,
-    message_signature: Option<IgnoredAny>,
-    verification_material: MaterialAlternatives,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct MaterialAlternatives {
-    public_key: Option<IgnoredAny>,
-    certificate: Option<IgnoredAny>,
-    x509_certificate_chain: Option<IgnoredAny>,
 }

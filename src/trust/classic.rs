@@ -29,7 +29,9 @@ const CERTIFICATE: &str = "dev.sigstore.cosign/certificate";
 const LOG_ENTRY: &str = "dev.sigstore.cosign/bundle";
 const TIMESTAMP: &str = "dev.sigstore.cosign/rfc3161timestamp";
 const PAYLOAD_TYPE: &str = "cosign container image signature";
-const BUNDLE_V01: &str = "application/vnd.dev.sigstore.bundle+json;version=0.1";
+/// With a log entry as Rekor v1 promises it, and without one: version 0.1 insists on a promise.
+const BUNDLE_LOGGED: &str = "application/vnd.dev.sigstore.bundle+json;version=0.1";
+const BUNDLE_BARE: &str = "application/vnd.dev.sigstore.bundle.v0.3+json";
 
 type Annotations = BTreeMap<String, String>;
 
@@ -128,21 +130,25 @@ fn bundle(kind: &str, content: Value, annotations: &Annotations, tlog: Tlog) -> 
     let certificate = annotation(annotations, CERTIFICATE)?;
     let bare = certificate.is_none() && tlog == Tlog::Off;
     let proof = |name| if bare { Ok(None) } else { annotation(annotations, name) };
-    match certificate {
+    let entry = proof(LOG_ENTRY)?.map(log_entry).transpose()?;
+    match (certificate, &entry) {
         // The chain beside it is not looked at: the intermediate comes from the trusted root.
-        Some(pem) => {
-            material.insert("x509CertificateChain".to_owned(), json!({ "certificates": [{ "rawBytes": leaf(pem)? }] }))
+        (Some(pem), Some(_)) => {
+            let chain = json!({ "certificates": [{ "rawBytes": leaf(pem)? }] });
+            material.insert("x509CertificateChain".to_owned(), chain)
         }
-        None => material.insert("publicKey".to_owned(), json!({ "hint": "" })),
+        (Some(pem), None) => material.insert("certificate".to_owned(), json!({ "rawBytes": leaf(pem)? })),
+        (None, _) => material.insert("publicKey".to_owned(), json!({ "hint": "" })),
     };
-    if let Some(text) = proof(LOG_ENTRY)? {
-        material.insert("tlogEntries".to_owned(), json!([log_entry(text)?]));
+    let version = if entry.is_some() { BUNDLE_LOGGED } else { BUNDLE_BARE };
+    if let Some(entry) = entry {
+        material.insert("tlogEntries".to_owned(), json!([entry]));
     }
     if let Some(token) = proof(TIMESTAMP)?.map(timestamp).transpose()?.flatten() {
         let data = json!({ "rfc3161Timestamps": [{ "signedTimestamp": token }] });
         material.insert("timestampVerificationData".to_owned(), data);
     }
-    let text = json!({ "mediaType": BUNDLE_V01, "verificationMaterial": material, kind: content }).to_string();
+    let text = json!({ "mediaType": version, "verificationMaterial": material, kind: content }).to_string();
     read_bundle(text.as_bytes()).map_err(|why| malformed("annotations", why))
 }
 

@@ -28,7 +28,7 @@
 //! | a finished signature | `edits.rs`: `swap_*`, `edit_*`, `break_*`, `without_*`, `repeat_*` |
 //! | whom the verifier trusts, and when | [`TrustedRoot`] |
 //! | how it lies in a registry | [`Layout`], [`BundleVersion`]; [`Signed::classic_layer`], [`Signed::referrer`] |
-#![allow(unused_imports, reason = "tests use different parts")]
+#![allow(unused_imports, dead_code, reason = "tests and benches use different parts")]
 
 use std::sync::LazyLock;
 
