@@ -13,7 +13,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
 use crate::support::sigstore::{
-    BundleVersion, CertificateRequest, EntryKind, GITHUB, Key, KeyKind, SIGNED_AT, SIGSTORE, Signatory, Signed,
+    BundleVersion, CertificateRequest, EntryKind, GITHUB, Key, KeyKind, Layout, SIGNED_AT, SIGSTORE, Signatory, Signed,
     Sigstore, TrustedRoot,
 };
 
@@ -83,6 +83,8 @@ pub struct Case {
     pub stamped_at: Timestamp,
     /// Changes the finished signature.
     pub edit: fn(Signed, &Self) -> Signed,
+    /// Whether `says` is laid out as an attestation where layouts differ.
+    pub attests: bool,
     /// Other candidates, behind this one.
     pub beside: Vec<Candidate>,
     /// In place of all candidates.
@@ -123,6 +125,7 @@ impl Case {
             logged_at: SIGNED_AT,
             stamped_at: SIGNED_AT,
             edit: |signed, _| signed,
+            attests: false,
             beside: vec![],
             found: None,
             looked_at: vec![],
@@ -146,6 +149,10 @@ impl Case {
     pub fn bare(&self) -> Signed {
         let by = self.signatory();
         let version = match self.form {
+            Form::Classic if self.attests => {
+                let envelope = Signed::envelope(&by, self.payload_type, (self.written)(&self.says.bytes()));
+                return envelope.laid_out(Layout::ClassicAttestation);
+            }
             Form::Classic => return Signed::classic(&by, (self.written)(&self.payload)),
             Form::Bundle01 => BundleVersion::V01,
             Form::Bundle02 => BundleVersion::V02,
@@ -161,7 +168,7 @@ impl Case {
             _ => &self.sigstore.rekor_v1,
         };
         let kind = self.kind.unwrap_or(match self.form {
-            Form::Classic => EntryKind::HashedRekord001,
+            Form::Classic if !self.attests => EntryKind::HashedRekord001,
             Form::RekorV2 => EntryKind::HashedRekord002,
             _ => EntryKind::Dsse001,
         });
@@ -245,6 +252,13 @@ impl Case {
         self.says = Statement::attestation(subject(), predicate_type, predicate);
     }
 
+    /// Attests, and the honest signature lies beside it.
+    pub fn attest_beside(&mut self, predicate_type: &str, predicate: Value) {
+        self.beside.push(self.candidate());
+        self.attest(predicate_type, predicate);
+        self.attests = true;
+    }
+
     /// Trusts these identities instead.
     pub fn trust(&mut self, signers: impl Into<Vec<Signer>>) {
         self.demand.signers = signers.into();
@@ -255,6 +269,11 @@ impl Case {
         let root = self.roots.remove(0);
         self.roots.insert(0, change(root));
     }
+}
+
+/// As the gate knows it.
+pub fn trusted(name: &str, root: &TrustedRoot) -> TrustRoot {
+    TrustRoot::from_json(name, root.json().as_bytes()).unwrap()
 }
 
 /// The identity that signs releases.

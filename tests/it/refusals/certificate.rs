@@ -70,6 +70,21 @@ const AUTHORITIES: &[Row] = &[
     .beside(|c| under(c, &ENDING)),
     row(
         11,
+        "a certificate that outlives its intermediate, beside an authority of the same name that holds",
+        KEYLESS,
+        |c| {
+            under(c, &ENDED);
+            c.root(|root| root.and(SIGSTORE.trusted_root()));
+        },
+        UntrustedCertificate,
+        "certificate: ",
+    )
+    .beside(|c| {
+        under(c, &ENDING);
+        c.root(|root| root.and(SIGSTORE.trusted_root()));
+    }),
+    row(
+        11,
         "a certificate that outlives the intermediate that it brings along",
         &[(Form::Bundle01, By::Keyless), (Form::Bundle02, By::Keyless)],
         |c| {
@@ -288,7 +303,7 @@ const STRANGERS: &[Row] = &[
         KEYLESS,
         |c| c.sigstore = &OTHER_SIGSTORE,
         NotInLog,
-        "log: invalid inclusion promise: No log key valid",
+        "log: it is in a log that the trusted root `root 0` does not name",
     )
     .but(TIMESTAMPED, NoSigningTime, "signing time: invalid RFC 3161 timestamp")
     .beside(|c| {
@@ -301,7 +316,7 @@ const STRANGERS: &[Row] = &[
         KEYLESS,
         |c| c.roots = vec![OTHER_SIGSTORE.trusted_root()],
         NotInLog,
-        "log: invalid inclusion promise: No log key valid",
+        "log: it is in a log that the trusted root `root 0` does not name",
     )
     .but(TIMESTAMPED, NoSigningTime, "signing time: invalid RFC 3161 timestamp")
     .beside(|c| c.roots.insert(0, OTHER_SIGSTORE.trusted_root())),
@@ -311,7 +326,7 @@ const STRANGERS: &[Row] = &[
         KEYLESS,
         |c| c.roots = vec![OTHER_SIGSTORE.trusted_root(), ENDED.trusted_root()],
         NotInLog,
-        "log: invalid inclusion promise: No log key valid",
+        "log: it is in a log that the trusted root `root 0` does not name",
     )
     .but(TIMESTAMPED, NoSigningTime, "signing time: invalid RFC 3161 timestamp")
     .beside(|c| c.roots.extend([OTHER_SIGSTORE.trusted_root(), ENDED.trusted_root()])),

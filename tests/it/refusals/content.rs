@@ -431,13 +431,15 @@ const BUNDLE_TEXTS: &[Row] = &[
             c.edit = |s, _| {
                 s.edit_bundle(|b| {
                     let material = &mut b["verificationMaterial"];
-                    let other = if material["publicKey"].is_null() { "publicKey" } else { "certificate" };
-                    material[other] = json!({ "hint": "", "rawBytes": "MIIB" });
+                    match material["publicKey"].is_null() {
+                        true => material["publicKey"] = json!({ "hint": "" }),
+                        false => material["certificate"] = json!({ "rawBytes": "MIIB" }),
+                    }
                 })
             };
         },
         MalformedSignature,
-        "it has to have one of `publicKey`, `certificate` and `x509CertificateChain`",
+        "it has to have one of `publicKey`, `certificate`, `x509CertificateChain`",
     ),
     row(
         31,
@@ -454,7 +456,7 @@ const BUNDLE_TEXTS: &[Row] = &[
             };
         },
         MalformedSignature,
-        "it has to have one of `publicKey`, `certificate` and `x509CertificateChain`",
+        "it has to have one of `publicKey`, `certificate`, `x509CertificateChain`",
     ),
     row(
         7,
@@ -462,7 +464,7 @@ const BUNDLE_TEXTS: &[Row] = &[
         BUNDLES,
         |c| c.edit = |s, _| s.edit_bundle(|b| b["messageSignature"] = json!({ "signature": "MEUC" })),
         MalformedSignature,
-        "it has to have one of `dsseEnvelope` and `messageSignature`",
+        "it has to have one of `dsseEnvelope`, `messageSignature`",
     ),
 ];
 
