@@ -13,6 +13,8 @@ mod keys;
 mod limits;
 mod log;
 mod parsing;
+mod proofs;
+mod reading;
 mod references;
 mod row;
 mod timestamps;
@@ -39,6 +41,8 @@ fn cases() -> BTreeMap<u8, usize> {
         keys::rows(),
         limits::rows(),
         log::rows(),
+        proofs::rows(),
+        reading::rows(),
         references::rows(),
         timestamps::rows(),
     ];

@@ -154,8 +154,6 @@ pub const KEYLESS: &[Shape] =
 pub const KEYS: &[Shape] =
     &[by_key(Classic), by_key(Bundle01), by_key(Bundle02), by_key(Bundle03), by_key(Stamped), by_key(RekorV2)];
 pub const CLASSIC: &[Shape] = &[keyless(Classic), by_key(Classic)];
-pub const KEYLESS_CLASSIC: &[Shape] = &[keyless(Classic)];
-pub const KEY_CLASSIC: &[Shape] = &[by_key(Classic)];
 pub const BUNDLES: &[Shape] = &[
     keyless(Bundle01),
     keyless(Bundle02),
