@@ -257,7 +257,7 @@ pub const LIES: &[Lie] = &[
         "1001 signatures of strangers before the good one",
         Where::Classic,
         |w| with_layers(w, thousand_strangers),
-        "only the first 64 of 1002 signatures are looked at",
+        "only 64 of 1002 signatures are looked at",
     ),
     lie(
         8,
