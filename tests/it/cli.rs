@@ -168,7 +168,7 @@ async fn verify_with_an_identity_under_a_root_of_ones_own() {
     assert_eq!(verify(&both).await.0, 0, "one root of two is enough");
     for (bad, reason) in [
         (format!("{good} --trust-root {other_root}"), "NOT_IN_LOG"),
-        (format!("{good}"), "NOT_IN_LOG"),
+        (good.to_owned(), "NOT_IN_LOG"),
         (format!("{good} --trust-root {root} --claim source_ref=refs/heads/main"), "WRONG_IDENTITY"),
         (format!("--identity me@acme.test --trust-root {root}"), "WRONG_IDENTITY"),
         (format!("{good} --trust-root {root} -a build=42"), "WRONG_ANNOTATION"),
@@ -210,6 +210,14 @@ async fn a_layout_folder_is_verified_without_any_registry() {
         let (code, out, err) = verify(&image, "release@acme.test").await;
         assert_eq!(code, 0, "{image}: {out}{err}");
     }
+    // Its index is looked for by the tags, unless nobody wants that.
+    let platform = format!("oci:{layout}@{}", signed.platform("arm64").unwrap().manifest.digest);
+    let (code, out, err) = verify(&platform, "release@acme.test").await;
+    assert_eq!(code, 0, "{out}{err}");
+    assert!(out.contains("(tag v1), which names it as its platform linux/arm64 and is signed"), "{out}");
+    let line = ["verify", &platform, "--issuer", ACCOUNTS, "--identity", "release@acme.test", "--trust-root", &root];
+    let (code, out, _) = assay(&[&line[..], &["--no-find-parent"]].concat()).await;
+    assert_eq!(code, 3, "{out}");
     let (code, out, _) = verify(&format!("oci:{layout}"), "mallory@acme.test").await;
     assert_eq!(code, 3, "{out}");
     assert_eq!(verify(&format!("oci:{layout}:v2"), "release@acme.test").await.0, 4);

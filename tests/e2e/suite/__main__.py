@@ -11,6 +11,7 @@ from assay import Assay, NoAssay
 from crash import Crash
 from load import Load
 from report import Report
+from sigstore.run import Sigstore
 from workspace import Workspace
 
 STRAINS = ["load", "crash"]   # of assay alone, without clients and without a control run
@@ -18,7 +19,7 @@ STRAINS = ["load", "crash"]   # of assay alone, without clients and without a co
 
 def main():
     parser = argparse.ArgumentParser()
-    names = [client.name for client in clients.ALL] + ["cosign"] + STRAINS
+    names = [client.name for client in clients.ALL] + ["cosign", "sigstore"] + STRAINS
     parser.add_argument("--folder", required=True)
     parser.add_argument("--tools", required=True)
     parser.add_argument("--assay")
@@ -31,8 +32,10 @@ def main():
     report = Report()
     try:
         upstreams = registries.start(workspace)
-        if set(wanted) - set(STRAINS):
+        if set(wanted) - {"sigstore", *STRAINS}:
             with_clients(workspace, options, wanted, upstreams, report)
+        if "sigstore" in wanted:
+            Sigstore(workspace, options.assay, upstreams, report).all()
         if not options.without_assay:
             under_strain(workspace, options.assay, wanted, upstreams[0], report)
     finally:
