@@ -175,13 +175,13 @@ const TIMES: &[Row] = &[
     .but(TIMED_BY_LOG, NoSigningTime, "No verified timestamp found"),
     row(
         18,
-        "a proof that tells no time, and no timestamp",
+        "a proof that tells no time, and a timestamp that does",
         NEEDS_NO_PROMISE,
-        |c| c.edit = |signed, _| signed.without_promise(),
-        NoSigningTime,
-        "signing time: ",
+        |c| c.edit = |signed, _| signed.without_promise().timestamped_by(&SIGSTORE.timestamps, SIGNED_AT),
+        NotInLog,
+        "no signed entry timestamp",
     )
-    .beside(|c| c.edit = |signed, _| signed.without_promise().timestamped_by(&SIGSTORE.timestamps, SIGNED_AT)),
+    .beside(|c| c.edit = |signed, _| signed.timestamped_by(&SIGSTORE.timestamps, SIGNED_AT)),
     row(
         18,
         "a second Rekor's entry without a timestamp",

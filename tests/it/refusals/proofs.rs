@@ -21,6 +21,11 @@ const UNPROVEN: &[Row] = &[
         "neither promise nor proof",
         BUNDLES,
         |c| c.edit = |signed, _| signed.without_promise().without_proof(),
+        MalformedSignature,
+        "a log entry has no inclusion proof",
+    )
+    .but(
+        &[(Form::Bundle01, By::Keyless), (Form::Bundle01, By::Key)],
         NotInLog,
         "neither an inclusion proof nor a signed entry timestamp",
     ),
@@ -187,7 +192,7 @@ const UNPROVEN: &[Row] = &[
     row(
         16,
         "a log that had ended, with a proof and a timestamp",
-        &[(Form::Stamped, By::Keyless), (Form::Stamped, By::Key)],
+        &[(Form::Stamped, By::Key)],
         |c| c.root(|root| root.transparency_logs_valid(Window::until(SIGNED_AT - SECOND))),
         NotInLog,
         "log: ",
