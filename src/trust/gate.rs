@@ -290,15 +290,18 @@ fn refusal(reports: &[CandidateReport], looked_at: &[Looked], lack: Option<(Reas
     if !failed.is_empty() {
         return Decision::Unknown { detail: failed.join("; ") };
     }
-    if let Some((reason, detail)) = lack.or_else(|| nearest_miss(reports)) {
-        return Decision::Refused { reason, detail };
-    }
     let over = looked_at.iter().find_map(|looked| match &looked.found {
         Found::OverLimit(what) => Some(format!("{}: {what}", looked.place)),
         _ => None,
     });
-    if let Some(detail) = over {
-        return Decision::Refused { reason: Reason::OverLimit, detail };
+    match (lack.or_else(|| nearest_miss(reports)), over) {
+        (Some((reason, detail)), None) => return Decision::Refused { reason, detail },
+        // What is wrong with what was read tells more, and yet the good one may lie in the rest.
+        (Some((reason, detail)), Some(over)) => {
+            return Decision::Refused { reason, detail: format!("{detail}; not everything was read: {over}") };
+        }
+        (None, Some(detail)) => return Decision::Refused { reason: Reason::OverLimit, detail },
+        (None, None) => {}
     }
     let places: Vec<&str> = looked_at.iter().map(|looked| looked.place.as_str()).collect();
     Decision::Refused {

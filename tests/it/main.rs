@@ -17,6 +17,7 @@ mod parents;
 mod platforms;
 mod pull;
 mod real_servers;
+mod refusals;
 mod refuse;
 mod reload;
 mod sigstore_selftest;
