@@ -14,7 +14,8 @@ use sigstore_types::Bundle;
 
 use crate::oci::{Digest, strict_json};
 
-use super::bundle::{read_bundle, said};
+use super::bundle::{check_envelope, read_bundle, said};
+use super::certificate::Certificate;
 use super::verdict::Reason;
 use super::verifier::{Failure, Tlog};
 
@@ -27,6 +28,7 @@ const ANNOTATION_MAX: usize = 128 * 1024;
 const SIGNATURE: &str = "dev.cosignproject.cosign/signature";
 const CERTIFICATE: &str = "dev.sigstore.cosign/certificate";
 const LOG_ENTRY: &str = "dev.sigstore.cosign/bundle";
+const CHAIN: &str = "dev.sigstore.cosign/chain";
 const TIMESTAMP: &str = "dev.sigstore.cosign/rfc3161timestamp";
 const PAYLOAD_TYPE: &str = "cosign container image signature";
 const BUNDLE_V01: &str = "application/vnd.dev.sigstore.bundle+json;version=0.1";
@@ -72,6 +74,7 @@ struct SignedImage {
 }
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct LogBundle {
     #[serde(rename = "SignedEntryTimestamp")]
     promise: String,
@@ -80,7 +83,7 @@ struct LogBundle {
 }
 
 #[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct LogPayload {
     body: String,
     integrated_time: i64,
@@ -118,7 +121,10 @@ pub(super) fn as_bundle(payload: &[u8], annotations: &Annotations, tlog: Tlog) -
 
 /// A DSSE envelope and its annotations as a bundle.
 pub(super) fn attestation_as_bundle(envelope: &[u8], annotations: &Annotations, tlog: Tlog) -> Result<Bundle, Failure> {
-    strict_json::check(envelope).map_err(|why| malformed("envelope", why))?;
+    check_envelope(envelope).map_err(|why| malformed("envelope", why))?;
+    if annotation(annotations, SIGNATURE)?.is_some() {
+        return Err(malformed("envelope", format!("there is a signature in it and one in annotation `{SIGNATURE}`")));
+    }
     let content = serde_json::from_slice(envelope).map_err(|why| malformed("envelope", said(why)))?;
     bundle("dsseEnvelope", content, annotations, tlog)
 }
@@ -129,16 +135,23 @@ fn bundle(kind: &str, content: Value, annotations: &Annotations, tlog: Tlog) -> 
     let bare = certificate.is_none() && tlog == Tlog::Off;
     let proof = |name| if bare { Ok(None) } else { annotation(annotations, name) };
     match certificate {
-        // The chain beside it is not looked at: the intermediate comes from the trusted root.
+        // The chain beside it counts for nothing: the intermediate comes from the trusted root. Yet it is read, as cosign does.
         Some(pem) => {
+            chain(annotation(annotations, CHAIN)?.unwrap_or_default())?;
             material.insert("x509CertificateChain".to_owned(), json!({ "certificates": [{ "rawBytes": leaf(pem)? }] }))
         }
         None => material.insert("publicKey".to_owned(), json!({ "hint": "" })),
     };
     if let Some(text) = proof(LOG_ENTRY)? {
+        // The log's entry has the signature as one line, and cosign compares the texts.
+        if annotation(annotations, SIGNATURE)?.is_some_and(|signature| signature != one_line(signature)) {
+            return Err(malformed("signature", "the signature has line ends, other than in the log"));
+        }
         material.insert("tlogEntries".to_owned(), json!([log_entry(text)?]));
     }
-    if let Some(token) = proof(TIMESTAMP)?.map(timestamp).transpose()?.flatten() {
+    // Read even where it cannot count, as cosign does.
+    let token = annotation(annotations, TIMESTAMP)?.map(timestamp).transpose()?.flatten();
+    if let Some(token) = token.filter(|_| !bare) {
         let data = json!({ "rfc3161Timestamps": [{ "signedTimestamp": token }] });
         material.insert("timestampVerificationData".to_owned(), data);
     }
@@ -146,9 +159,9 @@ fn bundle(kind: &str, content: Value, annotations: &Annotations, tlog: Tlog) -> 
     read_bundle(text.as_bytes()).map_err(|why| malformed("annotations", why))
 }
 
-/// A value that is there and not blank.
+/// A value that is there and not empty.
 fn annotation<'a>(annotations: &'a Annotations, name: &str) -> Result<Option<&'a str>, Failure> {
-    let Some(text) = annotations.get(name).map(|text| text.trim()).filter(|text| !text.is_empty()) else {
+    let Some(text) = annotations.get(name).map(String::as_str).filter(|text| !text.is_empty()) else {
         return Ok(None);
     };
     if text.len() > ANNOTATION_MAX {
@@ -163,15 +176,34 @@ fn one_line(text: &str) -> String {
     text.chars().filter(|c| !matches!(c, '\r' | '\n')).collect()
 }
 
-/// The first certificate of a PEM text, in base64.
+/// The certificate of a PEM text that holds one, in base64.
 fn leaf(pem: &str) -> Result<String, Failure> {
+    match certificate(pem)? {
+        (body, "") => Ok(body),
+        _ => Err(malformed("certificate", "something follows the certificate in its annotation")),
+    }
+}
+
+/// Checks that a text holds certificates and nothing else.
+fn chain(mut pem: &str) -> Result<(), Failure> {
+    while !pem.is_empty() {
+        let (body, rest) = certificate(pem)?;
+        let der = STANDARD.decode(&body).unwrap_or_default();
+        Certificate::from_der(&der).map_err(|why| malformed("certificate", format!("annotation `{CHAIN}`: {why}")))?;
+        pem = rest;
+    }
+    Ok(())
+}
+
+/// The first certificate of a PEM text, in base64, and what follows it.
+fn certificate(pem: &str) -> Result<(String, &str), Failure> {
     const BEGIN: &str = "-----BEGIN CERTIFICATE-----";
     const END: &str = "-----END CERTIFICATE-----";
-    let body = pem.split_once(BEGIN).and_then(|(_, rest)| rest.split_once(END)).map(|(body, _)| one_line(body));
-    let body = body.ok_or_else(|| malformed("certificate", "the annotation holds no PEM certificate"))?;
+    let block = pem.split_once(BEGIN).and_then(|(_, rest)| rest.split_once(END));
+    let (body, rest) = block.ok_or_else(|| malformed("certificate", "the annotation holds no PEM certificate"))?;
     let body: String = body.chars().filter(|c| !c.is_ascii_whitespace()).collect();
     match STANDARD.decode(&body) {
-        Ok(_) => Ok(body),
+        Ok(_) => Ok((body, rest.strip_prefix("\r\n").or_else(|| rest.strip_prefix('\n')).unwrap_or(rest))),
         Err(_) => Err(malformed("certificate", "the PEM certificate is not base64 inside")),
     }
 }
@@ -183,6 +215,8 @@ fn log_entry(text: &str) -> Result<Value, Failure> {
     let body = one_line(&payload.body);
     let decoded = STANDARD.decode(&body).map_err(|_| wrong("the body is not base64".to_owned()))?;
     strict_json::check(&decoded).map_err(wrong)?;
+    let promise = one_line(&promise);
+    STANDARD.decode(&promise).map_err(|_| wrong("the signed entry timestamp is not base64".to_owned()))?;
     let LogBody { kind, api_version } = serde_json::from_slice(&decoded).map_err(|why| wrong(said(why)))?;
     let log_id = hex::decode(&payload.log_id).map_err(|_| wrong("the log ID is not hex".to_owned()))?;
     Ok(json!({
@@ -190,7 +224,7 @@ fn log_entry(text: &str) -> Result<Value, Failure> {
         "logId": { "keyId": STANDARD.encode(log_id) },
         "kindVersion": { "kind": kind, "version": api_version },
         "integratedTime": payload.integrated_time.to_string(),
-        "inclusionPromise": { "signedEntryTimestamp": one_line(&promise) },
+        "inclusionPromise": { "signedEntryTimestamp": promise },
         "canonicalizedBody": body,
     }))
 }
@@ -215,6 +249,9 @@ pub(super) fn claims(payload: &[u8]) -> Result<ImageClaims, Failure> {
     if kind != PAYLOAD_TYPE {
         let detail = format!("found `{kind}`, expected `{PAYLOAD_TYPE}`");
         return Err(Failure::new("payload type", Reason::NotASignature, detail));
+    }
+    if read.optional.as_ref().is_some_and(|optional| !optional.is_object() && !optional.is_null()) {
+        return Err(malformed("payload", "`optional` is no object"));
     }
     let digest = image.docker_manifest_digest;
     Ok(ImageClaims { reference: identity.docker_reference, digest, optional: read.optional })

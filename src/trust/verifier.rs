@@ -14,6 +14,7 @@ use crate::oci::Digest;
 
 use super::bundle::read_bundle;
 use super::certificate::Certificate;
+use super::checkpoint;
 use super::key::PublicKey;
 use super::root::{PartKind, TrustRoot};
 use super::signer::Signer;
@@ -160,6 +161,9 @@ pub(super) fn with_certificate(
             Artifact::Bytes(bytes) => root.verifier().verify(bytes, bundle, &policy),
             Artifact::Digest(digest) => root.verifier().verify(sha256(digest)?, bundle, &policy),
         })?;
+        if log_is_needed {
+            names_its_log(&bundle, root)?;
+        }
         let mut steps = vec![Step::taken(
             "certificate",
             format!("issued under the trusted root `{}`, valid when it signed", root.name()),
@@ -192,6 +196,7 @@ pub(super) fn with_logged_key(
             Artifact::Bytes(bytes) => root.verifier().verify(bytes, bundle, &policy),
             Artifact::Digest(digest) => root.verifier().verify(sha256(digest)?, bundle, &policy),
         })?;
+        names_its_log(&bundle, root)?;
         Ok(proven(&bundle, root, &result, true, Vec::new()))
     })
 }
@@ -259,6 +264,33 @@ fn logged(bundle: &Bundle, needed: bool) -> Result<(), Failure> {
         true => Ok(()),
         false => fail("the log entry has neither an inclusion proof nor a signed entry timestamp"),
     }
+}
+
+/// Each log entry must name the log whose checkpoint it has, and stand there once. The verifier looks for the
+/// checkpoint's key among all logs of the root, so another log's name would pass for the one that vouched.
+fn names_its_log(bundle: &Bundle, root: &TrustRoot) -> Result<(), Failure> {
+    let entries = &bundle.verification_material.tlog_entries;
+    let fail = |detail: String| Err(Failure::new("log", Reason::NotInLog, detail));
+    for (at, entry) in entries.iter().enumerate() {
+        let id = entry.log_id.key_id.as_bytes();
+        let same = |other: &TransparencyLogEntry| (&other.log_id, other.log_index) == (&entry.log_id, entry.log_index);
+        if entries.iter().skip(at + 1).any(same) {
+            return fail("the same log entry stands there twice".to_owned());
+        }
+        if root.part_name(PartKind::TransparencyLog, &hex::encode(id)).is_none() {
+            return fail(format!("the trusted root names no log {}", hex::encode(id)));
+        }
+        let checkpoint = entry.inclusion_proof.as_ref().map(|proof| proof.checkpoint.envelope()).unwrap_or_default();
+        if checkpoint.is_empty() {
+            continue;
+        }
+        let hints =
+            checkpoint::signed_with(checkpoint).map_err(|why| Failure::new("log", Reason::MalformedSignature, why))?;
+        if !hints.iter().any(|hint| id.starts_with(hint)) {
+            return fail("the checkpoint is not signed by the log that the entry names".to_owned());
+        }
+    }
+    Ok(())
 }
 
 /// Verifies, leaving out timestamps of authorities that this root does not know: the verifier insists on every one, but
