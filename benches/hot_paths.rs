@@ -122,8 +122,8 @@ impl World {
     fn new() -> Self {
         let signer = Signer::generate().unwrap();
         let key = PublicKey::from_pem(&signer.public_key_pem()).unwrap();
-        let signer = KeySigner { name: "key.pub".to_owned(), key, not_before: None, not_after: None };
-        let signers = vec![trust::Signer::Key(signer)];
+        let named = KeySigner { name: "key.pub".to_owned(), key, not_before: None, not_after: None };
+        let signers = vec![trust::Signer::Key(named)];
         let demand = Demand { signers, tlog: Tlog::Off, ..Demand::default() };
         let patterns = vec![Pattern::parse("ghcr.io/acme/**").unwrap()];
         Self {

@@ -5,8 +5,11 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
+use assay::clock::{Clock as _, SystemClock};
 use assay::oci::Digest;
-use assay::trust::{Artifact, IdentitySigner, KeySigner, Matcher, PublicKey, Signer, Tlog, TrustRoot, verify_bundle};
+use assay::trust::{
+    Artifact, IdentitySigner, KeySigner, Matcher, PublicKey, Signer, Tlog, Trust, TrustRoot, verify_bundle,
+};
 use clap::Parser;
 
 #[derive(Parser)]
@@ -69,6 +72,7 @@ fn verify(asked: &VerifyBundle) -> anyhow::Result<()> {
             Artifact::Bytes(&bytes)
         }
     };
-    verify_bundle(&bundle, artifact, &signer, Tlog::Required, &[root])?;
+    let trust = Trust { roots: &[root], now: SystemClock.now() };
+    verify_bundle(&bundle, artifact, &signer, Tlog::Required, trust)?;
     Ok(())
 }

@@ -4,7 +4,7 @@
 //!  5  main.rs  app/                          the only place that names concrete parts
 //!  4  http/   cli/   config/   demo/         edges: people and machines talk to us here
 //!  3  pull/                                  the pipeline
-//!  2  store/  upstream/  ledger/             bytes at rest, bytes from elsewhere, what is remembered
+//!  2  store/  upstream/  ledger/  tuf/       bytes at rest, bytes from elsewhere, what is remembered
 //!  1  trust/                                 decides. Pure: no I/O, no async, no clock of its own
 //!  0  oci/                                   vocabulary. Pure
 //!  -  clock.rs  tasks.rs  secret.rs  telemetry/ small helpers, usable from 2 upwards
@@ -29,4 +29,5 @@ pub mod store;
 pub mod tasks;
 pub mod telemetry;
 pub mod trust;
+pub mod tuf;
 pub mod upstream;

@@ -1,22 +1,16 @@
 //! From the command line to the part that does it.
 
 use std::io::{self, IsTerminal as _, Write as _};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
-use std::sync::Arc;
 
-use anyhow::Context as _;
 use clap::Parser as _;
 
-use crate::cli::{Args, Command, Exit, ImageArgument, Input, Show, check_config, config_file, judge_image};
+use crate::cli::{Args, Command, Exit, Show, check_config, config_file};
 use crate::config::{self, Settings};
-use crate::oci::Registry;
-use crate::tasks::Tasks;
 use crate::telemetry::{LogFormat, LogOptions, init_logging};
-use crate::trust::{Demand, Enforcement, KeySigner, Pattern, Policy, PublicKey, Rule, Signer, Tlog};
-use crate::upstream::UpstreamOptions;
 
-use super::{demo, parts, serve};
+use super::{demo, judge, serve, trust};
 
 /// Reads the command line, does what it says, and returns the exit code.
 pub fn run() -> ExitCode {
@@ -32,7 +26,7 @@ pub fn run() -> ExitCode {
 }
 
 /// An error with the exit code that it means.
-struct Failure(anyhow::Error, Exit);
+pub(super) struct Failure(pub(super) anyhow::Error, pub(super) Exit);
 
 impl<E: Into<anyhow::Error>> From<E> for Failure {
     fn from(error: E) -> Self {
@@ -40,7 +34,7 @@ impl<E: Into<anyhow::Error>> From<E> for Failure {
     }
 }
 
-fn usage(error: anyhow::Error) -> Failure {
+pub(super) fn usage(error: anyhow::Error) -> Failure {
     Failure(error, Exit::Usage)
 }
 
@@ -57,6 +51,10 @@ fn fail(error: &anyhow::Error, exit: Exit) -> ExitCode {
 async fn dispatch(args: Args) -> Result<Exit, Failure> {
     let level = args.level("warn");
     match &args.command {
+        Command::Trust { command } => {
+            log(&args, LogFormat::Text, level)?;
+            trust::trust(command).await
+        }
         Command::Version => {
             writeln!(io::stdout(), "assay {}", env!("CARGO_PKG_VERSION"))?;
             Ok(Exit::Ok)
@@ -83,13 +81,15 @@ async fn dispatch(args: Args) -> Result<Exit, Failure> {
             }
             Ok(serve::serve(settings).await?)
         }
-        Command::Verify { image, keys, json, input } => {
+        Command::Verify { image, signers, no_find_parent, json, input } => {
             log(&args, LogFormat::Text, level)?;
-            judge(&args, image, input, keys, None, Show { json: *json, steps: false }).await
+            let by = judge::By::Signers { signers, find_parent: !no_find_parent };
+            judge::judge(&args, image, input, by, Show { json: *json, steps: !args.quiet }).await
         }
         Command::Explain { image, policy, json, input } => {
             log(&args, LogFormat::Text, level)?;
-            judge(&args, image, input, &[], policy.as_deref(), Show { json: *json, steps: true }).await
+            let by = judge::By::Policy { file: policy.as_deref() };
+            judge::judge(&args, image, input, by, Show { json: *json, steps: !args.quiet }).await
         }
     }
 }
@@ -108,7 +108,7 @@ fn log_format(written: config::LogFormat) -> LogFormat {
 }
 
 /// The configuration, with its warnings told. All problems are told at once.
-fn settings(args: &Args, named: Option<&Path>) -> Result<Settings, Failure> {
+pub(super) fn settings(args: &Args, named: Option<&Path>) -> Result<Settings, Failure> {
     let colour = args.colour.on(io::stderr().is_terminal());
     let loaded = match config_file(named) {
         Some(path) => Settings::load(&path),
@@ -122,64 +122,4 @@ fn settings(args: &Args, named: Option<&Path>) -> Result<Settings, Failure> {
         }
     }
     Ok(settings)
-}
-
-/// `verify` and `explain`: the gate of `serve` on a cache folder that is gone afterwards.
-async fn judge(
-    args: &Args,
-    image: &ImageArgument,
-    input: &Input,
-    keys: &[PathBuf],
-    other_policy: Option<&Path>,
-    show: Show,
-) -> Result<Exit, Failure> {
-    let settings = settings(args, input.config.as_deref())?;
-    let policy = match (keys, other_policy) {
-        ([], None) => settings.policy.clone(),
-        ([], Some(path)) => self::settings(args, Some(path))?.policy,
-        (keys, _) => policy_of_keys(image, keys)?,
-    };
-    let configured = settings.upstreams.iter().any(|one| one.registry == *image.name.repository.registry());
-    // Whoever names keys names the registry too; the configured world is for the configured policy.
-    let more = match (keys.is_empty(), configured && !image.plain_http) {
-        (true, _) | (false, true) => Vec::new(),
-        (false, false) => vec![ad_hoc_upstream(image)?],
-    };
-    let folder = tempfile::tempdir().context("cannot make a temporary folder")?;
-    let tasks = Tasks::new();
-    let wanted = parts::Wanted {
-        folder: folder.path(),
-        policy,
-        upstreams: parts::upstreams(&settings, more)?,
-        limits: parts::limits(&settings),
-        fetches_max: settings.limits.concurrent_fetches,
-        metrics: Arc::default(),
-    };
-    let puller = parts::puller(wanted, &tasks)?;
-    tokio::select! {
-        // Nothing outlives the command, so it may be dropped where it is.
-        exit = judge_image(&puller, &image.name, show) => Ok(exit?),
-        _ = tokio::signal::ctrl_c() => Ok(Exit::Interrupted),
-    }
-}
-
-fn policy_of_keys(image: &ImageArgument, keys: &[PathBuf]) -> Result<Policy, Failure> {
-    let signer = |path: &PathBuf| {
-        let name = path.display().to_string();
-        let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {name}"))?;
-        let key = PublicKey::from_pem(&text).with_context(|| name.clone())?;
-        anyhow::Ok(Signer::Key(KeySigner { name, key, not_before: None, not_after: None }))
-    };
-    let signers = keys.iter().map(signer).collect::<Result<Vec<_>, _>>().map_err(usage)?;
-    let demand = Demand { signers, tlog: Tlog::Off, ..Demand::default() };
-    let pattern = Pattern::parse(&image.name.repository.to_string()).map_err(|error| usage(error.into()))?;
-    Ok(Policy::new(vec![Rule::new("command line".to_owned(), vec![pattern], Enforcement::Enforce(demand))], None))
-}
-
-fn ad_hoc_upstream(image: &ImageArgument) -> Result<UpstreamOptions, Failure> {
-    let registry = image.name.repository.registry();
-    let host = if *registry == Registry::docker_hub() { "registry-1.docker.io" } else { registry.as_str() };
-    let scheme = if image.plain_http { "http" } else { "https" };
-    let url = format!("{scheme}://{host}").parse().map_err(|error| usage(anyhow::Error::new(error)))?;
-    Ok(UpstreamOptions::new(registry.clone(), url))
 }

@@ -4,7 +4,9 @@
 
 mod command;
 mod demo;
+mod judge;
 mod parts;
 mod serve;
+mod trust;
 
 pub use command::run;

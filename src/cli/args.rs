@@ -8,6 +8,9 @@ use clap::{ArgAction, Parser, Subcommand, ValueEnum};
 
 use super::exit;
 use super::image_argument::ImageArgument;
+use super::signer_args::SignerArgs;
+use super::trust_args::TrustCommand;
+use crate::oci::ImageName;
 
 /// Where a configuration is looked for when none is named.
 const PLACES: [&str; 2] = ["proxy.toml", "/etc/assay/proxy.toml"];
@@ -71,13 +74,17 @@ pub enum Command {
         #[command(flatten)]
         input: Input,
     },
-    /// Check an image's signatures, with keys named here or with the configured policy
+    /// Check an image's signatures, by signers named here or by the configured policy
     Verify {
-        /// Such as ghcr.io/acme/api:1.4 or nginx@sha256:…; http://host:port/name:tag asks without TLS
-        image: ImageArgument,
-        /// PEM public key that may have signed it; may be repeated, one is enough
-        #[arg(long = "key", value_name = "FILE")]
-        keys: Vec<PathBuf>,
+        /// The image
+        #[command(flatten)]
+        image: ImageArgs,
+        /// Who must have signed
+        #[command(flatten)]
+        signers: SignerArgs,
+        /// Do not look through the repository's tags for an index that names a platform's manifest
+        #[arg(long)]
+        no_find_parent: bool,
         /// Print one JSON object
         #[arg(long)]
         json: bool,
@@ -87,8 +94,9 @@ pub enum Command {
     },
     /// Show what the proxy would decide about an image, and why; nothing is cached
     Explain {
-        /// Such as ghcr.io/acme/api:1.4 or nginx@sha256:…; http://host:port/name:tag asks without TLS
-        image: ImageArgument,
+        /// The image
+        #[command(flatten)]
+        image: ImageArgs,
         /// Use the policies of this file instead
         #[arg(long, value_name = "FILE")]
         policy: Option<PathBuf>,
@@ -99,8 +107,25 @@ pub enum Command {
         #[command(flatten)]
         input: Input,
     },
+    /// Show trust material, compare it, and bring it up to date
+    Trust {
+        /// What to do
+        #[command(subcommand)]
+        command: TrustCommand,
+    },
     /// Print the version
     Version,
+}
+
+/// Which image is meant.
+#[derive(Clone, Debug, clap::Args)]
+pub struct ImageArgs {
+    /// Such as ghcr.io/acme/api:1.4 or nginx@sha256:…; http://host:port/name:tag asks without TLS; oci:DIR,
+    /// oci:DIR:tag or oci:DIR@sha256:… is in an OCI image layout folder
+    pub image: ImageArgument,
+    /// The name that an image in a layout folder goes by, so that policies can be about it
+    #[arg(long = "as", value_name = "NAME")]
+    pub known_as: Option<ImageName>,
 }
 
 /// Where the configuration is.
@@ -167,8 +192,9 @@ mod tests {
       serve    Run the proxy; without a configuration file on 127.0.0.1:5050, and nothing is blocked
       demo     Show what the proxy does, with images of its own: no network and no configuration needed
       check    Check the configuration and everything it names
-      verify   Check an image's signatures, with keys named here or with the configured policy
+      verify   Check an image's signatures, by signers named here or by the configured policy
       explain  Show what the proxy would decide about an image, and why; nothing is cached
+      trust    Show trust material, compare it, and bring it up to date
       version  Print the version
       help     Print this message or the help of the given subcommand(s)
 
@@ -202,7 +228,7 @@ mod tests {
         3  refused by policy, or not verified
         4  no such image, tag or file
         5  upstream or network unavailable: says nothing about the image, trying again may help
-        7  content is not what its digest says
+        7  content is not what its digest says, or trust material does not verify
       130  interrupted
     "#);
     }
@@ -214,8 +240,9 @@ mod tests {
         assert_eq!((input.config.as_deref(), listen.len()), (Some(Path::new("a.toml")), 2));
         assert_eq!(args.level("info"), "trace");
         let args = parse("assay verify nginx --key a.pub --key b.pub --json --color never").unwrap();
-        let Command::Verify { image, keys, json, .. } = &args.command else { panic!("{args:?}") };
-        assert_eq!((image.name.to_string().as_str(), keys.len(), *json), ("docker.io/library/nginx:latest", 2, true));
+        let Command::Verify { image, signers, json, .. } = &args.command else { panic!("{args:?}") };
+        let shown = image.image.to_string();
+        assert_eq!((shown.as_str(), signers.keys.len(), *json), ("docker.io/library/nginx:latest", 2, true));
         assert!(!args.colour.on(true));
         assert_eq!(parse("assay -q check").unwrap().level("info"), "warn");
         assert!(matches!(parse("assay demo --once").unwrap().command, Command::Demo { once: true, port: 5050 }));

@@ -33,7 +33,7 @@ Exit codes:
     3  refused by policy, or not verified
     4  no such image, tag or file
     5  upstream or network unavailable: says nothing about the image, trying again may help
-    7  content is not what its digest says
+    7  content is not what its digest says, or trust material does not verify
   130  interrupted";
 
 impl From<Exit> for ExitCode {

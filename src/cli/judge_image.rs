@@ -6,7 +6,7 @@ use crate::oci::ImageName;
 use crate::pull::Puller;
 
 use super::Exit;
-use super::report::Report;
+use super::report::{Asked, Report};
 
 /// How the answer is shown.
 #[derive(Clone, Copy, Debug)]
@@ -21,9 +21,9 @@ pub struct Show {
 ///
 /// # Errors
 /// Only when standard output cannot be written.
-pub async fn judge_image(puller: &Puller, image: &ImageName, show: Show) -> anyhow::Result<Exit> {
+pub async fn judge_image(puller: &Puller, image: &ImageName, asked: &Asked, show: Show) -> anyhow::Result<Exit> {
     let result = puller.explain(&image.repository, &image.reference).await;
-    let report = Report::new(image, &result);
+    let report = Report::new(asked, &result);
     let text = if show.json { report.json().to_string() } else { report.text(show.steps) };
     writeln!(std::io::stdout(), "{text}")?;
     Ok(report.exit())

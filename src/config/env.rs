@@ -1,6 +1,6 @@
 //! Environment variables over the file: `ASSAY_SERVER__LISTEN` stands for `server.listen`.
 //!
-//! Policies cannot be set this way: what is enforced must be readable in one reviewed place.
+//! Policies and trusted roots cannot be set this way: what is enforced must be readable in one reviewed place.
 
 use std::ops::Range;
 
@@ -64,9 +64,11 @@ type Refusal = (String, &'static str);
 
 /// Walks down to the key, making tables as needed, and returns its full path.
 fn set<'i>(root: &mut DeTable<'i>, path: &[&str], value: &'i str, span: &Range<usize>) -> Result<String, Refusal> {
-    if path[0] == "policy" {
-        let help = "write it into the file, so that what is enforced can be read in one place";
-        return Err(("policies cannot be set by environment variables".to_owned(), help));
+    let help = "write it into the file, so that what is enforced can be read in one place";
+    match path[0] {
+        "policy" => return Err(("policies cannot be set by environment variables".to_owned(), help)),
+        "trust" => return Err(("trusted roots cannot be set by environment variables".to_owned(), help)),
+        _ => {}
     }
     let (last, tables) = path.split_last().expect("split always yields one");
     let (mut table, mut full) = (root, Vec::new());

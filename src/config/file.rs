@@ -4,13 +4,21 @@
 //! in the text. Required keys are `Option` here, so that one missing key hides no other problem;
 //! [`super::check`] asks for them.
 
+mod either;
+mod policy;
+
 use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
-use serde::de::{Deserializer, Error, MapAccess, Visitor};
+use serde::de::{Deserializer, MapAccess, Visitor};
 use toml::Spanned;
+
+pub(super) use policy::{
+    Attestation, Deny, DockerReference, FindParent, Format, Mode, Moment, Names, ParentSearch, Policy, Reference,
+    Signer,
+};
 
 /// A text with its place.
 pub(super) type Text = Spanned<String>;
@@ -25,6 +33,7 @@ pub(super) struct File {
     pub(super) server: Table<Server>,
     pub(super) upstream: BTreeMap<Text, Spanned<Table<Upstream>>>,
     pub(super) network: Table<Network>,
+    pub(super) trust: Table<Trust>,
     pub(super) policy: Vec<Spanned<Table<Policy>>>,
     pub(super) policy_default: Table<PolicyDefault>,
     pub(super) cache: Table<Cache>,
@@ -62,6 +71,7 @@ pub(super) struct Upstream {
     pub(super) credentials: Option<Spanned<Credentials>>,
     pub(super) token_realms: Vec<Text>,
     pub(super) redirect_hosts: Vec<Text>,
+    pub(super) signatures_in: Option<Text>,
 }
 
 /// `"none"`, `"docker-config"`, or a user with a file that holds the password.
@@ -89,54 +99,13 @@ pub(super) struct Network {
     pub(super) retries: Option<Spanned<u32>>,
 }
 
-/// `[[policy]]`
+/// `[trust]`
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub(super) struct Policy {
-    pub(super) name: Option<Text>,
-    pub(super) images: Option<List>,
-    pub(super) mode: Option<Spanned<Mode>>,
-    pub(super) require: Option<crate::trust::Require>,
-    pub(super) tlog: Option<Text>,
-    pub(super) docker_reference: Option<Spanned<DockerReference>>,
-    pub(super) signer: Vec<Spanned<Table<Signer>>>,
+pub(super) struct Trust {
+    pub(super) root: Option<Text>,
+    pub(super) roots: BTreeMap<Text, Text>,
 }
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(super) enum Mode {
-    Enforce,
-    Audit,
-    Off,
-}
-
-/// `"ignore"`, `"repository"`, or two prefixes.
-#[derive(Debug)]
-pub(super) enum DockerReference {
-    Ignore,
-    Repository,
-    Remap(Remap),
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(super) struct Remap {
-    pub(super) ours: Option<Text>,
-    pub(super) signed: Option<Text>,
-}
-
-/// `[[policy.signer]]`
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(super) struct Signer {
-    pub(super) key: Option<Text>,
-    pub(super) not_before: Option<Spanned<Moment>>,
-    pub(super) not_after: Option<Spanned<Moment>>,
-}
-
-/// A date or a time, written as TOML's own or as a text.
-#[derive(Debug)]
-pub(super) struct Moment(pub(super) String);
 
 /// `[policy_default]`
 #[derive(Debug, Default, Deserialize)]
@@ -195,80 +164,5 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Table<T> {
             }
         }
         deserializer.deserialize_any(OnlyMap(std::marker::PhantomData))
-    }
-}
-
-// One word or a table. Derived `untagged` enums would answer every mistake with "data did not match
-// any variant", so each has a visitor.
-
-impl<'de> Deserialize<'de> for Credentials {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Either;
-        impl<'de> Visitor<'de> for Either {
-            type Value = Credentials;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(r#""none", "docker-config" or { username = "…", password_file = "…" }"#)
-            }
-            fn visit_str<E: Error>(self, text: &str) -> Result<Credentials, E> {
-                match text {
-                    "none" => Ok(Credentials::None),
-                    "docker-config" => Ok(Credentials::DockerConfig),
-                    // The word is not repeated: it may be a password in the wrong place.
-                    _ => Err(E::custom(format_args!("unknown word, expected {}", &self as &dyn serde::de::Expected))),
-                }
-            }
-            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Credentials, A::Error> {
-                Login::deserialize(MapAccessDeserializer::new(map)).map(Credentials::Login)
-            }
-        }
-        deserializer.deserialize_any(Either)
-    }
-}
-
-impl<'de> Deserialize<'de> for DockerReference {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Either;
-        impl<'de> Visitor<'de> for Either {
-            type Value = DockerReference;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(r#""ignore", "repository" or { ours = "…", signed = "…" }"#)
-            }
-            fn visit_str<E: Error>(self, text: &str) -> Result<DockerReference, E> {
-                match text {
-                    "ignore" => Ok(DockerReference::Ignore),
-                    "repository" => Ok(DockerReference::Repository),
-                    _ => Err(E::invalid_value(serde::de::Unexpected::Str(text), &self)),
-                }
-            }
-            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<DockerReference, A::Error> {
-                Remap::deserialize(MapAccessDeserializer::new(map)).map(DockerReference::Remap)
-            }
-        }
-        deserializer.deserialize_any(Either)
-    }
-}
-
-impl<'de> Deserialize<'de> for Moment {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Either;
-        impl<'de> Visitor<'de> for Either {
-            type Value = Moment;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a date such as 2026-01-31 or a time such as 2026-01-31T12:00:00Z")
-            }
-            fn visit_str<E: Error>(self, text: &str) -> Result<Moment, E> {
-                Ok(Moment(text.to_owned()))
-            }
-            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Moment, A::Error> {
-                // TOML's own dates come as a map with one private key.
-                toml::value::Datetime::deserialize(MapAccessDeserializer::new(map))
-                    .map(|datetime| Moment(datetime.to_string()))
-                    .map_err(|_| A::Error::invalid_type(serde::de::Unexpected::Map, &self))
-            }
-        }
-        deserializer.deserialize_any(Either)
     }
 }

@@ -26,21 +26,13 @@ const SYNTAX_MAX: usize = 3;
 const FILE_MAX: usize = 4 * 1024 * 1024;
 
 /// Keys of the format that this version does not know yet.
-const LATER: [(&str, &str); 12] = [
-    ("issuer", KEYLESS),
-    ("identity", KEYLESS),
-    ("identity_regexp", KEYLESS),
-    ("attestation", "attestations are not supported in this version"),
-    ("max_signature_age", "without the transparency log nothing proves when a signature was made"),
-    ("trust", "this version has no trust root: signers are keys"),
+const LATER: [(&str, &str); 5] = [
     ("pin", "pins are not supported in this version; name the digest where the image is pulled"),
     ("clients", "this version does not tell clients apart"),
     ("notify", "notifications are not supported in this version; alert on the metrics"),
     ("telemetry", "traces are not supported in this version; metrics are on the admin listener"),
     ("tag_ttl", "every tag is asked for upstream in this version"),
-    ("signatures_in", "signatures are looked for beside the image in this version"),
 ];
-const KEYLESS: &str = "keyless identities are not supported in this version; use `key = \"FILE\"`";
 
 /// What was read: the file's shape (without what could not be read) and what was found so far.
 pub(super) struct Read<'a> {
@@ -167,7 +159,7 @@ fn plain(message: &str) -> String {
 }
 
 /// The known key that this one was probably meant to be.
-fn nearest<'k>(key: &str, known: &[&'k str]) -> Option<&'k str> {
+pub(super) fn nearest<'k>(key: &str, known: &[&'k str]) -> Option<&'k str> {
     let close = known.iter().map(|candidate| (distance(key, candidate), *candidate)).min()?;
     (close.0 <= key.chars().count().max(3) / 3).then_some(close.1)
 }

@@ -20,6 +20,7 @@ pub(super) struct Report<'a> {
     warnings: Vec<Finding>,
     /// Paths of what could not be read. What is missing because of that is not worth a word.
     unread: Vec<String>,
+    trust_files: Vec<PathBuf>,
     unheard: Finding,
 }
 
@@ -33,6 +34,7 @@ impl<'a> Report<'a> {
             errors: Vec::new(),
             warnings: Vec::new(),
             unread: Vec::new(),
+            trust_files: Vec::new(),
             unheard,
         }
     }
@@ -88,6 +90,18 @@ impl<'a> Report<'a> {
     /// A path as written, from the folder of the file.
     pub(super) fn file(&self, path: &Spanned<String>) -> PathBuf {
         self.base.join(path.get_ref())
+    }
+
+    /// This file was read, and who is trusted depends on it.
+    pub(super) fn decides_trust(&mut self, path: PathBuf) {
+        if !self.trust_files.contains(&path) {
+            self.trust_files.push(path);
+        }
+    }
+
+    /// Every file that was noted so, none twice.
+    pub(super) fn trust_files(&self) -> Vec<PathBuf> {
+        self.trust_files.clone()
     }
 
     /// Whether anything below this key could not be read.

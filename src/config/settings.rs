@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use url::Url;
 
-use crate::oci::Registry;
+use crate::oci::{Registry, Repository};
 use crate::secret::Secret;
 use crate::trust::Policy;
 
@@ -35,6 +35,9 @@ pub struct Settings {
     pub network: Network,
     /// Who must have signed what.
     pub policy: Policy,
+    /// Files on which the policy depends: the configuration file, if it was read from one, trusted roots and keys.
+    /// When one of them changes, settings should be read anew. None twice.
+    pub trust_files: Vec<PathBuf>,
     /// Where content is kept.
     pub cache_dir: PathBuf,
     /// The listener for health and metrics.
@@ -86,6 +89,8 @@ pub struct Upstream {
     pub token_realms: Vec<HostPort>,
     /// Further hosts that a redirect may lead to.
     pub redirect_hosts: Vec<HostPort>,
+    /// Where signatures lie, if not beside the image: a repository of one of the upstreams.
+    pub signatures_in: Option<Repository>,
 }
 
 /// How we log in to an upstream.
@@ -219,7 +224,10 @@ impl Settings {
             finding.help("name another file with -c FILE");
             Problems::one(finding)
         })?;
-        Self::from_sources(&name, &text, path.parent().unwrap_or(Path::new("")), &environment())
+        let base = path.parent().unwrap_or(Path::new(""));
+        let (mut settings, warnings) = Self::from_sources(&name, &text, base, &environment())?;
+        settings.trust_files.insert(0, path.to_owned());
+        Ok((settings, warnings))
     }
 
     /// Without a file: loopback, five public registries, and nothing is blocked. The environment counts.

@@ -68,6 +68,9 @@ pub enum ManifestError {
     /// Not JSON that all parsers read alike.
     #[error("manifest is not strict JSON: {0}")]
     Json(String),
+    /// More than [`ENTRIES_MAX`] entries or layers.
+    #[error("manifest has {0} entries, more than {ENTRIES_MAX}")]
+    TooMany(usize),
     /// JSON, but not of a manifest's shape.
     #[error("manifest has the wrong shape: {0}")]
     Shape(String),
@@ -214,7 +217,7 @@ impl Wire {
             ManifestBody::Image(image) => image.layers.len(),
         };
         if entries > ENTRIES_MAX {
-            return Err(ManifestError::Shape(format!("{entries} entries, more than {ENTRIES_MAX}")));
+            return Err(ManifestError::TooMany(entries));
         }
         Ok(body)
     }

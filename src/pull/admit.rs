@@ -11,14 +11,15 @@ use crate::oci::{Digest, MANIFEST_MAX, Manifest, Reference, Repository};
 use crate::store::DiskStore;
 use crate::tasks::Tasks;
 use crate::telemetry::{CacheOutcome, Metrics};
+use crate::trust::artefact::NotAnArtefact;
 use crate::trust::{
     self, Artefact, Decision, Enforcement, Judgement, Reason, Recorded, Rule, Search, Verdict, Verified,
 };
-use crate::upstream::{SignatureLimits, Upstream, UpstreamError};
+use crate::upstream::{SignatureLimits, Upstream, Wanted};
 
 use super::error::{PullError, Refusal};
 use super::flight::Flights;
-use super::from_upstream::{search, upstream_error, with_causes};
+use super::from_upstream::{beside, fetch, search, with_causes};
 use super::inspect::Inspector;
 
 /// How deep indexes may name indexes. Real ones are flat; the specification allows nesting.
@@ -299,13 +300,24 @@ impl Parts {
     /// Looks for signatures and decides.
     async fn judge(&self, question: &Question, given: Option<Manifest>) -> Result<Admission, PullError> {
         let Question { repository, rule, upstream, digest, .. } = question;
-        let manifest = self.bytes(question, given).await?;
-        let artefact = match rule.demand() {
-            None => None,
-            Some(_) => Some(self.inspector.as_artefact(question, &manifest, self.clock.now()).await?),
+        let started = Instant::now();
+        let searching: BoxFuture<'_, Search> = match rule.demand() {
+            None => Box::pin(std::future::ready(Search::default())),
+            Some(demand) => {
+                let wanted = Wanted { attestations: !demand.attestations.is_empty() };
+                Box::pin(search(upstream, repository, *digest, wanted, &self.limits))
+            }
         };
+        let given = self.at_hand(question, given).await;
+        // A search needs the digest only, so it does not wait for bytes that must be fetched first.
+        let at_once = given.is_none() && !question.asks_for_artefact();
+        let inspecting = Box::pin(self.inspect(question, given));
+        let (inspected, searching) =
+            if at_once { beside(inspecting, searching).await } else { (inspecting.await, searching) };
+        let (manifest, artefact) = inspected?;
         let not_an_artefact = match artefact {
             Some(Ok(artefact)) => {
+                drop(searching);
                 let recorded = Recorded::of(artefact.verdict(), &Search::default());
                 self.record(artefact.manifest(), recorded).await;
                 return Ok(self.memorise(question, Admission::Artefact(artefact)));
@@ -313,11 +325,7 @@ impl Parts {
             Some(Err(why)) => Some(why),
             None => None,
         };
-        let started = Instant::now();
-        let found = match rule.demand() {
-            None => Search::default(),
-            Some(_) => search(upstream, repository, *digest, &self.limits).await,
-        };
+        let found = searching.await;
         let judged = trust::judge(manifest, repository, rule, &found, self.clock.now());
         if rule.demand().is_some() {
             self.metrics.signature_check(started.elapsed());
@@ -351,15 +359,33 @@ impl Parts {
         }
     }
 
+    /// The manifest, and where anything is demanded, whether it is an artefact.
+    async fn inspect(
+        &self,
+        question: &Question,
+        given: Option<Manifest>,
+    ) -> Result<(Manifest, Option<Result<Artefact, NotAnArtefact>>), PullError> {
+        let manifest = self.bytes(question, given).await?;
+        let artefact = match question.rule.demand() {
+            None => None,
+            Some(_) => Some(self.inspector.as_artefact(question, &manifest, self.clock.now()).await?),
+        };
+        Ok((manifest, artefact))
+    }
+
     /// The manifest's bytes: at hand, stored, or from upstream by digest.
     async fn bytes(&self, question: &Question, given: Option<Manifest>) -> Result<Manifest, PullError> {
-        if let Some(given) = given.filter(|given| given.digest() == question.digest) {
-            return Ok(given);
+        match self.at_hand(question, given).await {
+            Some(manifest) => Ok(manifest),
+            None => fetch(&question.upstream, &question.repository, &Reference::Digest(question.digest)).await,
         }
-        if let Some(stored) = self.stored(question.digest).await {
-            return Ok(stored);
+    }
+
+    async fn at_hand(&self, question: &Question, given: Option<Manifest>) -> Option<Manifest> {
+        match given.filter(|given| given.digest() == question.digest) {
+            Some(given) => Some(given),
+            None => self.stored(question.digest).await,
         }
-        fetch(&question.upstream, &question.repository, &Reference::Digest(question.digest)).await
     }
 
     async fn stored(&self, digest: Digest) -> Option<Manifest> {
@@ -428,31 +454,6 @@ impl Question {
         };
         format!("{}{separator}{}", self.repository, self.asked)
     }
-}
-
-/// Fetches a manifest. A document that two parsers could read differently is refused: it could be
-/// verified as one thing and used as another.
-pub(super) async fn fetch(
-    upstream: &Upstream,
-    repository: &Repository,
-    reference: &Reference,
-) -> Result<Manifest, PullError> {
-    // Boxed, as every question to upstream: its steps would make each caller's future large.
-    Box::pin(upstream.manifest(repository, reference)).await.map_err(|error| match (&error, reference) {
-        (UpstreamError::Manifest { source, .. }, _) => PullError::Refused(Box::new(Refusal {
-            repository: repository.clone(),
-            asked: reference.to_string(),
-            reason: Reason::UnsafeManifest,
-            rule: None,
-            detail: source.to_string(),
-            next_step: Reason::UnsafeManifest.next_step().to_owned(),
-            verdict: None,
-        })),
-        (UpstreamError::Lied { lie, .. }, Reference::Digest(digest)) => {
-            PullError::BadContent { registry: upstream.registry().clone(), digest: *digest, detail: lie.clone() }
-        }
-        _ => upstream_error(upstream, &format!("{} {reference}", repository.path()), &error),
-    })
 }
 
 /// The refusal as it is shown, from the verdict that it rests on.

@@ -6,6 +6,7 @@
 
 mod admit;
 mod error;
+mod explain;
 mod fill;
 mod flight;
 mod from_upstream;
@@ -19,5 +20,6 @@ mod tail;
 pub use crate::upstream::TagPage;
 pub use admit::Admission;
 pub use error::{PullError, Refusal};
-pub use puller::{Answer, BlobWant, Explanation, Puller, PullerParts};
+pub use explain::{Explanation, Parent};
+pub use puller::{Answer, BlobWant, Puller, PullerParts};
 pub use servable::{Content, ContentError, Servable};

@@ -12,11 +12,12 @@ use crate::store::{DiskStore, HOLD_BACK, Incoming, Progress};
 use crate::tasks::Tasks;
 use crate::telemetry::{CacheOutcome, Metrics};
 use crate::trust::artefact::ARTEFACT_PAYLOAD_MAX;
-use crate::trust::{AdmittedBlob, ArtefactBlob, Policy, Reason, Rule, Verdict};
+use crate::trust::{AdmittedBlob, ArtefactBlob, Policy, Reason, Rule};
 use crate::upstream::{SignatureLimits, TagPage, Upstream, Upstreams};
 
 use super::admit::{Admission, Gatekeeper, Memory, Question};
 use super::error::{PullError, Refusal};
+use super::explain::{Explanation, Parent};
 use super::fill::Fills;
 use super::from_upstream::upstream_error;
 use super::membership::{Member, Membership};
@@ -82,16 +83,6 @@ pub enum BlobWant {
     Range(RangeAsk),
 }
 
-/// What the gate says about an image, without serving it.
-#[derive(Debug)]
-pub struct Explanation {
-    /// What the tag or digest stands for.
-    pub digest: Digest,
-    /// The verdict. Its digest is that of the manifest that carries the signature: the index, where a
-    /// platform's manifest was asked.
-    pub verdict: Arc<Verdict>,
-}
-
 impl Puller {
     /// Ready to answer.
     pub fn new(parts: PullerParts) -> Self {
@@ -134,7 +125,8 @@ impl Puller {
     /// What the gate says about an image: the same steps as for serving it.
     pub async fn explain(&self, repository: &Repository, reference: &Reference) -> Result<Explanation, PullError> {
         let (admission, _) = self.admit(repository, reference).await?;
-        Ok(Explanation { digest: admission.manifest().digest(), verdict: Arc::clone(admission.verdict()) })
+        let (digest, verdict) = (admission.manifest().digest(), Arc::clone(admission.verdict()));
+        Ok(Explanation { digest, parent: Parent::of(&self.store, digest, &verdict).await, verdict })
     }
 
     async fn admit(
@@ -305,7 +297,7 @@ impl Puller {
             return Ok(referrers.descriptors);
         }
         let fallback = Reference::Tag(Tag::of_artefact(subject, crate::oci::ArtefactTag::Referrers));
-        match super::admit::fetch(&upstream, repository, &fallback).await {
+        match super::from_upstream::fetch(&upstream, repository, &fallback).await {
             Ok(manifest) => Ok(manifest.index().map(|index| index.manifests.clone()).unwrap_or_default()),
             Err(PullError::NotFound { .. }) => Ok(Vec::new()),
             Err(error) => Err(error),

@@ -67,6 +67,6 @@ async fn ask(ledger: Ledger, upstream: Arc<Upstream>, repository: Repository, ta
     {
         return Ok(Resolved { digest, manifest: None });
     }
-    let manifest = super::admit::fetch(&upstream, &repository, &Reference::Tag(tag)).await?;
+    let manifest = super::from_upstream::fetch(&upstream, &repository, &Reference::Tag(tag)).await?;
     Ok(Resolved { digest: manifest.digest(), manifest: Some(manifest) })
 }

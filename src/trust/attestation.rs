@@ -8,6 +8,25 @@ use super::demand::Require;
 use super::identity::Matcher;
 use super::signer::Signer;
 
+/// cosign's short words for predicate types (`cosign verify-attestation --type`), and what they stand for.
+pub const PREDICATE_TYPES: [(&str, &str); 10] = [
+    ("custom", "https://cosign.sigstore.dev/attestation/v1"),
+    ("slsaprovenance", "https://slsa.dev/provenance/v0.2"),
+    ("slsaprovenance02", "https://slsa.dev/provenance/v0.2"),
+    ("slsaprovenance1", "https://slsa.dev/provenance/v1"),
+    ("spdx", "https://spdx.dev/Document"),
+    ("spdxjson", "https://spdx.dev/Document"),
+    ("cyclonedx", "https://cyclonedx.org/bom"),
+    ("link", "https://in-toto.io/Link/v1"),
+    ("vuln", "https://cosign.sigstore.dev/attestation/vuln/v1"),
+    ("openvex", "https://openvex.dev/ns"),
+];
+
+/// The predicate type that cosign's short word stands for; any other text stands for itself.
+pub fn predicate_type(word: &str) -> &str {
+    PREDICATE_TYPES.iter().find(|(short, _)| *short == word).map_or(word, |(_, uri)| uri)
+}
+
 /// A signed statement that must be there besides the signature.
 #[derive(Clone, Debug)]
 pub struct AttestationDemand {
@@ -126,6 +145,13 @@ mod tests {
         for other in [json!({"builder": {"id": "https://builder.test/v2"}}), json!({"builder": {"id": 1}}), json!([])] {
             assert!(condition.lack(&other).is_some(), "{other}");
         }
+    }
+
+    #[test]
+    fn short_words_are_cosigns() {
+        assert_eq!(predicate_type("slsaprovenance"), "https://slsa.dev/provenance/v0.2");
+        assert_eq!(predicate_type("https://slsa.dev/provenance/v1"), "https://slsa.dev/provenance/v1");
+        assert_eq!(predicate_type("slsa"), "slsa", "no word of cosign's");
     }
 
     #[test]

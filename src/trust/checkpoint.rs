@@ -3,15 +3,15 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-/// The first bytes of a log's ID: which key made a signature.
-type KeyHint = [u8; 4];
-
-/// Which keys of the log that it is about a checkpoint says it is signed with; whether it is, is not looked at.
-/// Signatures by others, witnesses for example, are left out.
+/// Checks a checkpoint's form, and that one of its signatures says to be the log's that it is about. Whether it is, is
+/// not looked at, nor are signatures by others, witnesses for example.
 ///
 /// The form is that of Go's `golang.org/x/mod/sumdb/note`: lines, an empty one, and lines of the form
-/// `— NAME BASE64`. The Sigstore crate's reader lets lines follow that it does not look at.
-pub(super) fn signed_with(note: &str) -> Result<Vec<KeyHint>, &'static str> {
+/// `— NAME BASE64`. The Sigstore crate's reader lets lines follow that it does not look at, and takes any name.
+///
+/// # Errors
+/// What is wrong.
+pub(super) fn check(note: &str) -> Result<(), &'static str> {
     if note.chars().any(|c| c.is_control() && c != '\n') {
         return Err("the checkpoint has control characters");
     }
@@ -21,19 +21,20 @@ pub(super) fn signed_with(note: &str) -> Result<Vec<KeyHint>, &'static str> {
     let Some(lines) = signatures.strip_suffix('\n').filter(|_| !text.starts_with('\n')) else {
         return Err("the checkpoint has lines that no log writes");
     };
+    let names: Option<Vec<&str>> = lines.split('\n').map(signer).collect();
+    let names = names.ok_or("the checkpoint has a line that is no signature")?;
     let origin = text.lines().next().unwrap_or_default();
     // Rekor v1 adds the number of its tree to its name.
-    let of_log = |name: &str| origin.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with(" - "));
-    let signatures: Option<Vec<_>> = lines.split('\n').map(signature).collect();
-    let signatures = signatures.ok_or("the checkpoint has a line that is no signature")?;
-    Ok(signatures.into_iter().filter(|(name, _)| of_log(name)).map(|(_, hint)| hint).collect())
+    let of_log =
+        |name: &&str| origin.strip_prefix(*name).is_some_and(|rest| rest.is_empty() || rest.starts_with(" - "));
+    names.iter().any(of_log).then_some(()).ok_or("the checkpoint has no signature by the log that it is about")
 }
 
-fn signature(line: &str) -> Option<(&str, KeyHint)> {
+fn signer(line: &str) -> Option<&str> {
     let (name, signature) = line.strip_prefix("— ")?.split_once(' ')?;
-    let bytes = STANDARD.decode(signature).ok()?;
-    let (hint, signature) = bytes.split_first_chunk()?;
-    (!name.is_empty() && !name.contains('+') && !signature.is_empty()).then_some((name, *hint))
+    // A key's hint has four bytes.
+    let long_enough = STANDARD.decode(signature).is_ok_and(|bytes| bytes.len() > 4);
+    (!name.is_empty() && !name.contains('+') && long_enough).then_some(name)
 }
 
 #[cfg(test)]
@@ -43,17 +44,11 @@ mod tests {
     const GOOD: &str = "log.test - 1\n2\nI56ln/so7Z2tDVQ9DHV16s8nLjGeNTIEtz5I8Vg+ATk=\n\n— log.test wLvtxzBF\n";
 
     #[test]
-    fn a_checkpoint_names_its_keys() {
-        assert_eq!(signed_with(GOOD), Ok(vec![[0xc0, 0xbb, 0xed, 0xc7]]));
-        assert_eq!(signed_with(&GOOD.replace(" - 1", "")).map(|hints| hints.len()), Ok(1), "Rekor v2");
-        assert_eq!(signed_with(&format!("{GOOD}— log.test AAAAAAAA\n")).map(|hints| hints.len()), Ok(2));
-    }
-
-    #[test]
-    fn others_signatures_are_left_out() {
-        assert_eq!(signed_with(&format!("{GOOD}— witness.test AAAAAAAA\n")).map(|hints| hints.len()), Ok(1));
-        assert_eq!(signed_with(&GOOD.replace("— log", "— other")), Ok(vec![]));
-        assert_eq!(signed_with(&GOOD.replace("— log.test", "— log")), Ok(vec![]));
+    fn the_form_that_logs_write_passes() {
+        assert_eq!(check(GOOD), Ok(()));
+        assert_eq!(check(&GOOD.replace(" - 1", "")), Ok(()), "Rekor v2");
+        assert_eq!(check(&format!("{GOOD}— witness.test AAAAAAAA\n")), Ok(()));
+        assert_eq!(check(&GOOD.replace("\n\n", "\nTimestamp: 1\n\n")), Ok(()));
     }
 
     #[test]
@@ -63,6 +58,8 @@ mod tests {
             GOOD.replace("\n\n", "\n"),
             GOOD.replace('\n', "\r\n"),
             GOOD.replace('—', "-"),
+            GOOD.replace("— log", "— other"),
+            GOOD.replace("— log.test", "— log"),
             GOOD.replace("wLvtxzBF", "wLvtxw=="),
             GOOD.replace("wLvtxzBF", "wLvtxzB"),
             GOOD.replace("— log.test", "— log.test+1"),
@@ -72,7 +69,7 @@ mod tests {
             format!("{GOOD}x"),
             format!("{GOOD}\n— log.test wLvtxzBF\n"),
         ] {
-            assert!(signed_with(&bad).is_err(), "{bad:?}");
+            assert!(check(&bad).is_err(), "{bad:?}");
         }
     }
 }

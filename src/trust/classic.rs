@@ -31,7 +31,9 @@ const LOG_ENTRY: &str = "dev.sigstore.cosign/bundle";
 const CHAIN: &str = "dev.sigstore.cosign/chain";
 const TIMESTAMP: &str = "dev.sigstore.cosign/rfc3161timestamp";
 const PAYLOAD_TYPE: &str = "cosign container image signature";
-const BUNDLE_V01: &str = "application/vnd.dev.sigstore.bundle+json;version=0.1";
+/// With a log entry as Rekor v1 promises it, and without one: version 0.1 insists on a promise.
+const BUNDLE_LOGGED: &str = "application/vnd.dev.sigstore.bundle+json;version=0.1";
+const BUNDLE_BARE: &str = "application/vnd.dev.sigstore.bundle.v0.3+json";
 
 type Annotations = BTreeMap<String, String>;
 
@@ -134,20 +136,26 @@ fn bundle(kind: &str, content: Value, annotations: &Annotations, tlog: Tlog) -> 
     let certificate = annotation(annotations, CERTIFICATE)?;
     let bare = certificate.is_none() && tlog == Tlog::Off;
     let proof = |name| if bare { Ok(None) } else { annotation(annotations, name) };
-    match certificate {
-        // The chain beside it counts for nothing: the intermediate comes from the trusted root. Yet it is read, as cosign does.
-        Some(pem) => {
-            chain(annotation(annotations, CHAIN)?.unwrap_or_default())?;
-            material.insert("x509CertificateChain".to_owned(), json!({ "certificates": [{ "rawBytes": leaf(pem)? }] }))
+    let entry = proof(LOG_ENTRY)?.map(log_entry).transpose()?;
+    match (certificate, &entry) {
+        (Some(pem), Some(_)) => {
+            let chain = json!({ "certificates": [{ "rawBytes": leaf(pem)? }] });
+            material.insert("x509CertificateChain".to_owned(), chain)
         }
-        None => material.insert("publicKey".to_owned(), json!({ "hint": "" })),
+        (Some(pem), None) => material.insert("certificate".to_owned(), json!({ "rawBytes": leaf(pem)? })),
+        (None, _) => material.insert("publicKey".to_owned(), json!({ "hint": "" })),
     };
-    if let Some(text) = proof(LOG_ENTRY)? {
+    // It counts for nothing: the intermediate comes from the trusted root. Yet it is read, as cosign does.
+    if certificate.is_some() {
+        chain(annotation(annotations, CHAIN)?.unwrap_or_default())?;
+    }
+    let version = if entry.is_some() { BUNDLE_LOGGED } else { BUNDLE_BARE };
+    if let Some(entry) = entry {
         // The log's entry has the signature as one line, and cosign compares the texts.
         if annotation(annotations, SIGNATURE)?.is_some_and(|signature| signature != one_line(signature)) {
             return Err(malformed("signature", "the signature has line ends, other than in the log"));
         }
-        material.insert("tlogEntries".to_owned(), json!([log_entry(text)?]));
+        material.insert("tlogEntries".to_owned(), json!([entry]));
     }
     // Read even where it cannot count, as cosign does.
     let token = annotation(annotations, TIMESTAMP)?.map(timestamp).transpose()?.flatten();
@@ -155,7 +163,7 @@ fn bundle(kind: &str, content: Value, annotations: &Annotations, tlog: Tlog) -> 
         let data = json!({ "rfc3161Timestamps": [{ "signedTimestamp": token }] });
         material.insert("timestampVerificationData".to_owned(), data);
     }
-    let text = json!({ "mediaType": BUNDLE_V01, "verificationMaterial": material, kind: content }).to_string();
+    let text = json!({ "mediaType": version, "verificationMaterial": material, kind: content }).to_string();
     read_bundle(text.as_bytes()).map_err(|why| malformed("annotations", why))
 }
 

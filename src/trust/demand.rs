@@ -38,6 +38,10 @@ pub struct Demand {
     pub denied_identities: Vec<Matcher>,
     /// What else must be attested.
     pub attestations: Vec<AttestationDemand>,
+    /// The attestations are all that is asked for, and the image itself need not be signed. For
+    /// `assay verify --attestation`; no configuration can say so. Without an attestation about
+    /// [`About::Index`] it changes nothing.
+    pub attestations_only: bool,
 }
 
 /// How many of the signers must have signed.
@@ -94,7 +98,12 @@ impl Demand {
 
     /// Whether the signers that are there suffice.
     pub(super) fn is_met(&self, is_there: impl Fn(&Signer, Digest) -> bool) -> bool {
-        met(self.require, &self.signers, is_there)
+        !self.asks_for_a_signature() || met(self.require, &self.signers, is_there)
+    }
+
+    /// Whether the image itself must be signed. What asks for nothing at all still asks for that.
+    pub fn asks_for_a_signature(&self) -> bool {
+        !(self.attestations_only && self.attestations.iter().any(|demand| demand.about == About::Index))
     }
 
     /// The names of the signers who are not there.
@@ -126,6 +135,7 @@ impl Demand {
             "max_signature_age": self.max_signature_age.map(|age| age.as_secs()),
             "denied_identities": format!("{:?}", self.denied_identities),
             "attestations": self.attestations.iter().map(AttestationDemand::fingerprint).collect::<Vec<_>>(),
+            "attestations_only": self.attestations_only,
             "windows": self.everybody().map(window).collect::<Vec<_>>(),
         })
     }

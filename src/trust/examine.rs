@@ -12,10 +12,10 @@ use super::certificate::Certificate;
 use super::classic;
 use super::demand::Demand;
 use super::key::KeySigner;
-use super::signer::{Difference, IdentitySigner, Signer};
+use super::signer::{IdentitySigner, Signer};
 use super::statement::{COSIGN_SIGN_V1, Statement};
-use super::verdict::{AttestationSeen, CandidateReport, Check, Outcome, Reason, SignerSeen};
-use super::verifier::{self, Artifact, Failure, Proven, Tlog};
+use super::verdict::{AttestationSeen, CandidateReport, Check, Difference, Outcome, Reason, SignerSeen};
+use super::verifier::{self, Artifact, Failure, Proven, Tlog, Trust};
 
 /// What the candidate is checked against.
 pub(super) struct Subject<'a> {
@@ -34,7 +34,7 @@ pub(super) fn examine(candidate: &Candidate, subject: &Subject<'_>) -> Candidate
     let (signers, attestations) = match Examination::run(candidate, subject, &mut checks) {
         Ok(found) => (found.signers, found.attestations),
         Err(failure) => {
-            checks.add(failure.check, Outcome::Failed, failure.detail, Some(failure.reason));
+            checks.fail(failure);
             (Vec::new(), Vec::new())
         }
     };
@@ -55,7 +55,13 @@ impl Checks {
     }
 
     fn add(&mut self, name: &str, outcome: Outcome, detail: String, reason: Option<Reason>) {
-        self.0.push(Check { name: name.to_owned(), outcome, detail, reason });
+        self.0.push(Check { name: name.to_owned(), outcome, detail, reason, difference: None });
+    }
+
+    fn fail(&mut self, failure: Failure) {
+        let Failure { check, reason, detail, difference } = failure;
+        let (name, reason) = (check.to_owned(), Some(reason));
+        self.0.push(Check { name, outcome: Outcome::Failed, detail, reason, difference });
     }
 
     fn steps(&mut self, proven: &Proven) {
@@ -179,7 +185,7 @@ impl<'a> Examination<'a> {
             return Err(Failure::new("signer", Reason::UntrustedKey, detail));
         }
         let demand = self.subject.demand;
-        let proven = verifier::with_certificate(&self.bundle, self.artifact(), demand.tlog, &demand.roots)
+        let proven = verifier::with_certificate(&self.bundle, self.artifact(), demand.tlog, self.trust())
             .map_err(|failure| self.in_words(failure))?;
         checks.steps(&proven);
         let certificate = proven.certificate.clone().unwrap_or_default();
@@ -235,7 +241,7 @@ impl<'a> Examination<'a> {
                 not_needed(checks, "there is no entry, and the rule says tlog = \"optional\"")
             }
             Tlog::Required | Tlog::Optional => {
-                match verifier::with_logged_key(&self.bundle, self.artifact(), &signer.key, &demand.roots) {
+                match verifier::with_logged_key(&self.bundle, self.artifact(), &signer.key, self.trust()) {
                     Ok(proven) => {
                         checks.steps(&proven);
                         Ok(proven)
@@ -246,6 +252,10 @@ impl<'a> Examination<'a> {
                 }
             }
         }
+    }
+
+    fn trust(&self) -> Trust<'a> {
+        Trust { roots: &self.subject.demand.roots, now: self.subject.now }
     }
 
     fn artifact(&self) -> Artifact<'_> {
@@ -434,21 +444,12 @@ fn wrong_identity(certificate: &Certificate, differences: Vec<Difference>) -> Fa
     let Some(difference) = nearest else {
         return Failure::new("identity", Reason::WrongIdentity, "the rule names nobody");
     };
-    let Difference { field, found, expected, at } = difference;
-    let found = match found {
-        None => format!("{field}: found nothing, expected `{expected}`"),
-        Some(found) => {
-            let differs = found.get(at..).filter(|rest| !rest.is_empty());
-            let here = differs.map_or("it ends too early".to_owned(), |rest| format!("differs from `{rest}` on"));
-            format!("{field}: found `{found}`, expected `{expected}` ({here})")
-        }
-    };
-    let signer = match (field.as_str(), certificate.identities.first()) {
-        ("identity", _) | (_, None) => String::new(),
-        (_, Some(identity)) => format!("; signed by {identity}"),
-    };
-    let others = if others == 0 { String::new() } else { format!(" (and {others} more signers do not fit)") };
-    Failure::new("identity", Reason::WrongIdentity, format!("{found}{signer}{others}"))
+    let signed_by = certificate.identities.first().filter(|_| difference.field != "identity").cloned();
+    let mut failure = Failure::wrong_identity(Difference { signed_by, ..difference });
+    if others > 0 {
+        failure.detail.push_str(&format!(" (and {others} more signers do not fit)"));
+    }
+    failure
 }
 
 fn nobodys_key(named: &[&Signer]) -> Failure {

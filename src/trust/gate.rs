@@ -221,7 +221,9 @@ fn verdict(repository: &Repository, digest: Digest, rule: &Rule, decision: Decis
 /// Who signed as demanded, or why that is not known or not so.
 fn signed(demand: &Demand, reports: &[CandidateReport], looked_at: &[Looked]) -> Result<Vec<SignerSeen>, Decision> {
     let mut signers: Vec<SignerSeen> = Vec::new();
-    for seen in reports.iter().flat_map(|report| &report.signers) {
+    let attested = reports.iter().flat_map(|report| &report.attestations).filter(|_| !demand.asks_for_a_signature());
+    let attesters = attested.flat_map(|seen| &seen.signers);
+    for seen in reports.iter().flat_map(|report| &report.signers).chain(attesters) {
         if !signers.iter().any(|other| (other.id, &other.name) == (seen.id, &seen.name)) {
             signers.push(seen.clone());
         }

@@ -16,9 +16,11 @@ mod examine;
 mod gate;
 mod identity;
 mod key;
+mod origin;
 mod policy;
 mod proof;
 mod root;
+mod root_diff;
 mod signer;
 mod statement;
 #[cfg(test)]
@@ -26,7 +28,7 @@ mod tests;
 mod verdict;
 mod verifier;
 
-pub use attestation::{About, AttestationDemand, Condition};
+pub use attestation::{About, AttestationDemand, Condition, PREDICATE_TYPES, predicate_type};
 pub use candidate::{Candidate, Material};
 pub use certificate::{CLAIMS, Certificate};
 pub use classic::PAYLOAD_MAX;
@@ -34,16 +36,17 @@ pub use demand::{Demand, DockerReference, Formats, Require};
 pub use gate::{
     Judgement, Recorded, Search, denied, judge, judge_platform, pass_artefact, recall, refuse, still_stands,
 };
-pub use identity::{Expression, ExpressionError, Matcher};
+pub use identity::{EXPRESSION_MAX, Expression, ExpressionError, Matcher};
 pub use key::{KeyError, KeySigner, PublicKey};
 pub use policy::{
     Enforcement, Fingerprint, ParentSearch, Pattern, PatternError, Policy, Rollback, Rule, Terms, danger,
 };
 pub use proof::{AdmittedBlob, AdmittedManifest, Artefact, ArtefactBlob, Inspected, Mismatch, Verified};
 pub use root::{PUBLIC_GOOD, PartKind, ROOT_MAX, RootError, RootPart, TrustRoot};
+pub use root_diff::{Changed, RootDiff};
 pub use signer::{IdentitySigner, Signer};
 pub use statement::{COSIGN_SIGN_V1, SUBJECTS_MAX};
 pub use verdict::{
-    AttestationSeen, CandidateReport, Check, Decision, Found, Looked, Outcome, Reason, SignerSeen, Verdict,
+    AttestationSeen, CandidateReport, Check, Decision, Difference, Found, Looked, Outcome, Reason, SignerSeen, Verdict,
 };
-pub use verifier::{Artifact, BUNDLE_MAX, Failure, LogEntry, PROOFS_MAX, Proven, Tlog, verify_bundle};
+pub use verifier::{Artifact, BUNDLE_MAX, Failure, LogEntry, PROOFS_MAX, Proven, Tlog, Trust, verify_bundle};

@@ -11,6 +11,8 @@ use sigstore_verify::trust_root::{SIGSTORE_PRODUCTION_TRUSTED_ROOT, TrustedRoot}
 
 use crate::oci::{Digest, strict_json};
 
+use super::origin::Origins;
+
 /// What the root that ships in the binary is called.
 pub const PUBLIC_GOOD: &str = "public-good";
 
@@ -26,6 +28,7 @@ struct Inner {
     fingerprint: Digest,
     parts: Vec<RootPart>,
     verifier: Verifier,
+    origins: Origins,
 }
 
 /// One authority or log of a trusted root.
@@ -82,11 +85,13 @@ impl TrustRoot {
             return Err(RootError::Empty);
         }
         let verifier = Verifier::new(&parsed).map_err(|why| RootError::Unusable(why.to_string()))?;
+        let origins = Origins::of(&parsed).map_err(RootError::Unusable)?;
         Ok(Self(Arc::new(Inner {
             name: name.to_owned(),
             fingerprint: Digest::of(text),
             parts: parts(&parsed),
             verifier,
+            origins,
         })))
     }
 
@@ -126,6 +131,10 @@ impl TrustRoot {
     /// The name of the part with this id.
     pub(super) fn part_name(&self, kind: PartKind, id: &str) -> Option<&str> {
         self.0.parts.iter().find(|part| part.kind == kind && part.id == id).map(|part| part.name.as_str())
+    }
+
+    pub(super) fn origins(&self) -> &Origins {
+        &self.0.origins
     }
 
     pub(super) fn verifier(&self) -> &Verifier {

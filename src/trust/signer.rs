@@ -7,6 +7,7 @@ use crate::oci::Digest;
 use super::certificate::Certificate;
 use super::identity::Matcher;
 use super::key::KeySigner;
+use super::verdict::Difference;
 
 /// Somebody whom a rule names.
 #[derive(Clone, Debug)]
@@ -28,16 +29,6 @@ pub struct IdentitySigner {
     pub identity: Matcher,
     /// What else the certificate must say, by the names in [`super::CLAIMS`].
     pub claims: BTreeMap<String, Matcher>,
-}
-
-/// A field of a certificate that is not as a signer demands.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Difference {
-    pub field: String,
-    pub found: Option<String>,
-    pub expected: String,
-    /// Where the found value stops to fit.
-    pub at: usize,
 }
 
 impl Signer {
@@ -100,7 +91,7 @@ fn field<'a>(name: &str, wanted: &Matcher, values: impl Iterator<Item = &'a Stri
     }
     let nearest = values.map(|value| (wanted.differs_at(value), value)).max_by_key(|(at, _)| *at);
     let (at, found) = nearest.map_or((0, None), |(at, value)| (at, Some(value.clone())));
-    Some(Difference { field: name.to_owned(), found, expected: wanted.as_str().to_owned(), at })
+    Some(Difference { field: name.to_owned(), found, expected: wanted.as_str().to_owned(), at, signed_by: None })
 }
 
 #[cfg(test)]

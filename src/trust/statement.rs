@@ -15,6 +15,9 @@ use super::verifier::Failure;
 /// Most subjects of a statement that we look at.
 pub const SUBJECTS_MAX: usize = 64;
 
+/// Most digests of one subject: one for each algorithm that there is.
+pub const DIGESTS_MAX: usize = 32;
+
 /// The predicate type of cosign's image signatures.
 pub const COSIGN_SIGN_V1: &str = "https://sigstore.dev/cosign/sign/v1";
 
@@ -96,6 +99,11 @@ impl Statement {
         let count = self.subject.len();
         if count > SUBJECTS_MAX {
             let detail = format!("{count} subjects, more than {SUBJECTS_MAX}");
+            return Err(Failure::new("subject", Reason::OverLimit, detail));
+        }
+        let crowded = self.subject.iter().map(|subject| subject.digest.len()).find(|count| *count > DIGESTS_MAX);
+        if let Some(count) = crowded {
+            let detail = format!("{count} digests of one subject, more than {DIGESTS_MAX}");
             return Err(Failure::new("subject", Reason::OverLimit, detail));
         }
         let wanted = digest.hex();

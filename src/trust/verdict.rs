@@ -160,14 +160,14 @@ impl Reason {
                 "sign the index with `cosign sign`, or add a rule that says this repository is not signed"
             }
             Self::MalformedSignature => "sign it again with a current cosign",
-            Self::UntrustedKey => "check who signed it; if they may, add their key to the rule",
+            Self::UntrustedKey => "check who signed it; if they may, add their key or identity to the rule",
             Self::InvalidSignature => "do not run it: signature and content do not belong together; sign it again",
             Self::UntrustedCertificate => {
                 "check that the rule's trust_root is the one it was signed under, and that it is current: `assay trust show`"
             }
             Self::NoSigningTime => "sign it again with a log or a timestamp authority that the trusted root names",
             Self::NotInLog => {
-                "sign it with the transparency log; for a key without one, say tlog = \"off\" in the rule"
+                "check that the rule's trust_root is the one it was signed under; what is in no log must be signed with one, or for a key say tlog = \"off\" in the rule"
             }
             Self::WrongIdentity => "check who signed it; if they may, add their identity to the rule",
             Self::Denied => "somebody put it on the rule's deny list; ask them before taking it off",
@@ -290,6 +290,26 @@ pub struct Check {
     /// The reason this counts as, if it failed.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub reason: Option<Reason>,
+    /// Where the certificate is not as the rule demands, if that is what failed: `detail` in parts.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub difference: Option<Box<Difference>>,
+}
+
+/// A field of a certificate that is not as a signer of the rule demands. `Display` says it in one line.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Difference {
+    /// `issuer`, `identity`, or a name in [`super::CLAIMS`].
+    pub field: String,
+    /// What stands in the certificate, if anything does.
+    pub found: Option<String>,
+    /// What the rule wants there.
+    pub expected: String,
+    /// Where the found value stops to fit: a byte offset at a character's start, and its length where it only
+    /// ends too early.
+    pub at: usize,
+    /// Who signed, where the field does not say so itself.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub signed_by: Option<String>,
 }
 
 /// How a check ended. One that did not run is not told.
@@ -352,6 +372,23 @@ impl Verdict {
             Decision::Refused { reason, detail } => Some((*reason, detail)),
             _ => None,
         }
+    }
+}
+
+impl std::fmt::Display for Difference {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { field, found, expected, at, signed_by } = self;
+        match found {
+            None => write!(f, "{field}: found nothing, expected `{expected}`")?,
+            Some(found) => {
+                write!(f, "{field}: found `{found}`, expected `{expected}` ")?;
+                match found.get(*at..).filter(|rest| !rest.is_empty()) {
+                    Some(rest) => write!(f, "(differs from `{rest}` on)")?,
+                    None => f.write_str("(it ends too early)")?,
+                }
+            }
+        }
+        signed_by.as_ref().map_or(Ok(()), |identity| write!(f, "; signed by {identity}"))
     }
 }
 

@@ -14,11 +14,10 @@ use crate::oci::Digest;
 
 use super::bundle::read_bundle;
 use super::certificate::Certificate;
-use super::checkpoint;
 use super::key::PublicKey;
 use super::root::{PartKind, TrustRoot};
 use super::signer::Signer;
-use super::verdict::Reason;
+use super::verdict::{Difference, Reason};
 
 /// Largest Sigstore bundle; with certificate, log entry and timestamp they have some 10 KiB.
 pub const BUNDLE_MAX: usize = 512 * 1024;
@@ -74,6 +73,15 @@ pub struct Step {
     pub detail: String,
 }
 
+/// Whose word counts, and when.
+#[derive(Clone, Copy, Debug)]
+pub struct Trust<'a> {
+    /// A signature counts under any of them.
+    pub roots: &'a [TrustRoot],
+    /// The present.
+    pub now: Timestamp,
+}
+
 /// Where a signature was recorded.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogEntry {
@@ -96,11 +104,18 @@ pub struct Failure {
     pub reason: Reason,
     /// What was found.
     pub detail: String,
+    /// The same in parts, where a certificate is not as demanded.
+    pub difference: Option<Box<Difference>>,
 }
 
 impl Failure {
     pub(super) fn new(check: &'static str, reason: Reason, detail: impl Into<String>) -> Self {
-        Self { check, reason, detail: detail.into() }
+        Self { check, reason, detail: detail.into(), difference: None }
+    }
+
+    pub(super) fn wrong_identity(difference: Difference) -> Self {
+        let detail = difference.to_string();
+        Self { difference: Some(Box::new(difference)), ..Self::new("identity", Reason::WrongIdentity, detail) }
     }
 
     /// How far the check came that failed here: with several roots, the furthest tells most.
@@ -141,12 +156,12 @@ pub(super) fn with_certificate(
     bundle: &Bundle,
     artifact: Artifact<'_>,
     tlog: Tlog,
-    roots: &[TrustRoot],
+    trust: Trust<'_>,
 ) -> Result<Proven, Failure> {
     let der = bundle.signing_certificate().map(sigstore_types::DerCertificate::as_bytes).unwrap_or_default();
     let certificate =
         Certificate::from_der(der).map_err(|why| Failure::new("certificate", Reason::UntrustedCertificate, why))?;
-    under_one(roots, |root| {
+    under_one(trust.roots, |root| {
         let log_is_needed = tlog != Tlog::Off || root.has(PartKind::TransparencyLog);
         let sct_is_needed = root.has(PartKind::CertificateTransparencyLog);
         logged(bundle, log_is_needed)?;
@@ -161,9 +176,6 @@ pub(super) fn with_certificate(
             Artifact::Bytes(bytes) => root.verifier().verify(bytes, bundle, &policy),
             Artifact::Digest(digest) => root.verifier().verify(sha256(digest)?, bundle, &policy),
         })?;
-        if log_is_needed {
-            names_its_log(&bundle, root)?;
-        }
         let mut steps = vec![Step::taken(
             "certificate",
             format!("issued under the trusted root `{}`, valid when it signed", root.name()),
@@ -172,7 +184,14 @@ pub(super) fn with_certificate(
             true => Step::taken("certificate log", "its signed certificate timestamp verifies"),
             false => Step::not_needed("certificate log", "the trusted root names none"),
         });
+        let what = if log_is_needed {
+            "made with the certificate's key, and the log entry is about it"
+        } else {
+            "made with the certificate's key"
+        };
+        steps.push(Step::taken("signature", what));
         let mut proven = proven(&bundle, root, &result, log_is_needed, steps);
+        root.origins().check(&bundle, &proven.times, log_is_needed, trust.now)?;
         proven.certificate = Some(certificate.clone());
         Ok(proven)
     })
@@ -186,18 +205,19 @@ pub(super) fn with_logged_key(
     bundle: &Bundle,
     artifact: Artifact<'_>,
     key: &PublicKey,
-    roots: &[TrustRoot],
+    trust: Trust<'_>,
 ) -> Result<Proven, Failure> {
     let policy = PublicKeyVerificationPolicy::new(key.der().clone());
-    under_one(roots, |root| {
+    under_one(trust.roots, |root| {
         // Without this a timestamp would do: the verifier proves what is there.
         logged(bundle, true)?;
         let (bundle, result) = verified(bundle, root, |bundle| match artifact {
             Artifact::Bytes(bytes) => root.verifier().verify(bytes, bundle, &policy),
             Artifact::Digest(digest) => root.verifier().verify(sha256(digest)?, bundle, &policy),
         })?;
-        names_its_log(&bundle, root)?;
-        Ok(proven(&bundle, root, &result, true, Vec::new()))
+        let proven = proven(&bundle, root, &result, true, Vec::new());
+        root.origins().check(&bundle, &proven.times, true, trust.now)?;
+        Ok(proven)
     })
 }
 
@@ -210,20 +230,20 @@ pub fn verify_bundle(
     artifact: Artifact<'_>,
     signer: &Signer,
     tlog: Tlog,
-    roots: &[TrustRoot],
+    trust: Trust<'_>,
 ) -> Result<Proven, Failure> {
     let bundle = read(bytes)?;
     match (signer, has_certificate(&bundle)) {
         (Signer::Identity(signer), true) => {
-            let proven = with_certificate(&bundle, artifact, tlog, roots)?;
+            let proven = with_certificate(&bundle, artifact, tlog, trust)?;
             let certificate = proven.certificate.clone().unwrap_or_default();
             match signer.difference(&certificate) {
                 None => Ok(proven),
-                Some(difference) => Err(Failure::new("identity", Reason::WrongIdentity, format!("{difference:?}"))),
+                Some(difference) => Err(Failure::wrong_identity(difference)),
             }
         }
         (Signer::Key(signer), false) => {
-            let proven = with_logged_key(&bundle, artifact, &signer.key, roots)?;
+            let proven = with_logged_key(&bundle, artifact, &signer.key, trust)?;
             match proven.times.iter().all(|time| signer.is_valid_at(*time)) {
                 true => Ok(proven),
                 false => Err(Failure::new("key validity", Reason::KeyOutsideValidity, "used outside its time")),
@@ -266,33 +286,6 @@ fn logged(bundle: &Bundle, needed: bool) -> Result<(), Failure> {
     }
 }
 
-/// Each log entry must name the log whose checkpoint it has, and stand there once. The verifier looks for the
-/// checkpoint's key among all logs of the root, so another log's name would pass for the one that vouched.
-fn names_its_log(bundle: &Bundle, root: &TrustRoot) -> Result<(), Failure> {
-    let entries = &bundle.verification_material.tlog_entries;
-    let fail = |detail: String| Err(Failure::new("log", Reason::NotInLog, detail));
-    for (at, entry) in entries.iter().enumerate() {
-        let id = entry.log_id.key_id.as_bytes();
-        let same = |other: &TransparencyLogEntry| (&other.log_id, other.log_index) == (&entry.log_id, entry.log_index);
-        if entries.iter().skip(at + 1).any(same) {
-            return fail("the same log entry stands there twice".to_owned());
-        }
-        if root.part_name(PartKind::TransparencyLog, &hex::encode(id)).is_none() {
-            return fail(format!("the trusted root names no log {}", hex::encode(id)));
-        }
-        let checkpoint = entry.inclusion_proof.as_ref().map(|proof| proof.checkpoint.envelope()).unwrap_or_default();
-        if checkpoint.is_empty() {
-            continue;
-        }
-        let hints =
-            checkpoint::signed_with(checkpoint).map_err(|why| Failure::new("log", Reason::MalformedSignature, why))?;
-        if !hints.iter().any(|hint| id.starts_with(hint)) {
-            return fail("the checkpoint is not signed by the log that the entry names".to_owned());
-        }
-    }
-    Ok(())
-}
-
 /// Verifies, leaving out timestamps of authorities that this root does not know: the verifier insists on every one, but
 /// whoever can add a timestamp to a bundle can also take one out, so one more proves nothing and harms nothing.
 fn verified(
@@ -306,7 +299,7 @@ fn verified(
     };
     let timestamps = &bundle.verification_material.timestamp_verification_data.rfc3161_timestamps;
     if !matches!(first, Error::Timestamp(_)) || timestamps.is_empty() || !root.has(PartKind::TimestampAuthority) {
-        return Err(failure(&first));
+        return Err(failure_under(root, bundle, &first));
     }
     let alone = |at: usize| with_timestamps(bundle, |other| other == at);
     let known: Vec<bool> =
@@ -315,7 +308,7 @@ fn verified(
     match verify(&reduced) {
         Ok(result) => Ok((reduced, result)),
         // What was wrong with the whole bundle tells more than what was wrong without parts of it.
-        Err(_) => Err(failure(&first)),
+        Err(_) => Err(failure_under(root, bundle, &first)),
     }
 }
 
@@ -381,6 +374,19 @@ impl Step {
 
 fn sha256(digest: Digest) -> Result<Sha256Hash, Error> {
     Ok(Sha256Hash::from_hex(&digest.hex())?)
+}
+
+/// As [`failure`], but says so where the log is none of this root's: to the verifier that is a key it lacks.
+fn failure_under(root: &TrustRoot, bundle: &Bundle, error: &Error) -> Failure {
+    let ids = bundle.verification_material.tlog_entries.iter().map(|entry| hex::encode(entry.log_id.key_id.as_bytes()));
+    let stranger = ids.into_iter().find(|id| root.part_name(PartKind::TransparencyLog, id).is_none());
+    match (failure(error), stranger) {
+        (Failure { reason: Reason::NotInLog, .. }, Some(id)) => {
+            let detail = format!("it is in a log that the trusted root `{}` does not name (log {id})", root.name());
+            Failure::new("log", Reason::NotInLog, detail)
+        }
+        (failure, _) => failure,
+    }
 }
 
 /// The verifier's words for a failure, as one of our reasons.

@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::Stream;
+use futures_util::stream::BoxStream;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, Sleep};
 
 use super::error::{Asked, UpstreamError};
-use super::transport::Answer;
 
 /// The bytes of a blob as they come. They are counted, but **not** hashed.
 ///
@@ -24,27 +24,36 @@ pub struct BlobStream {
 }
 
 struct Open {
-    chunks: Pin<Box<dyn Stream<Item = Result<Bytes, UpstreamError>> + Send>>,
+    chunks: BoxStream<'static, Result<Bytes, UpstreamError>>,
     seen: u64,
     stall_after: Duration,
     stall: Pin<Box<Sleep>>,
     /// Whether `stall` runs. It starts when a read waits, so a slow reader is no stall.
     waiting: bool,
     deadline: Pin<Box<Sleep>>,
-    _permit: OwnedSemaphorePermit,
+    _permit: Option<OwnedSemaphorePermit>,
+}
+
+/// How long the bytes may take, and whose place they hold.
+pub(super) struct Pace {
+    /// Longest wait between two chunks.
+    pub(super) stall_after: Duration,
+    /// When all must be here.
+    pub(super) deadline: Instant,
+    /// The place that is given back at the end.
+    pub(super) permit: Option<OwnedSemaphorePermit>,
 }
 
 impl BlobStream {
     pub(super) fn new(
-        answer: Answer,
+        asked: Asked,
+        chunks: BoxStream<'static, Result<Bytes, UpstreamError>>,
         claimed: u64,
-        stall_after: Duration,
-        deadline: Instant,
-        permit: OwnedSemaphorePermit,
+        pace: Pace,
     ) -> Self {
-        let asked = answer.asked().clone();
+        let Pace { stall_after, deadline, permit } = pace;
         let open = Open {
-            chunks: Box::pin(answer.into_chunks()),
+            chunks,
             seen: 0,
             stall_after,
             stall: Box::pin(tokio::time::sleep(stall_after)),

@@ -7,7 +7,7 @@ use http::{HeaderValue, Method, StatusCode};
 use tokio::time::{Instant, timeout};
 use url::Url;
 
-use super::client::Upstream;
+use super::client::Client;
 use super::error::{Asked, UpstreamError};
 use super::guard::Purpose;
 use super::redirect::{self, REDIRECTS_MAX};
@@ -31,7 +31,7 @@ struct Landed {
     at_home: bool,
 }
 
-impl Upstream {
+impl Client {
     /// Asks, and reads the 200 with `read`; a failure of either is tried again where that makes sense.
     ///
     /// # Errors
@@ -54,7 +54,7 @@ impl Upstream {
         retry::run(&ask.asked, self.retries, CALL_MAX.saturating_sub(started.elapsed()), attempt).await
     }
 
-    /// Like [`Upstream::call`], but leaves the body to the caller, and takes no permit.
+    /// Like [`Client::call`], but leaves the body to the caller, and takes no permit.
     pub(super) async fn call_for_stream(&self, ask: &Ask<'_>, longest: Duration) -> Result<Answer, UpstreamError> {
         retry::run(&ask.asked, self.retries, longest.min(CALL_MAX), || self.open(ask)).await
     }

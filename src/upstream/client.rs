@@ -1,4 +1,4 @@
-//! One upstream registry, and what may be asked of it: reading, and nothing else.
+//! A registry over the network, and what may be asked of it: reading, and nothing else.
 //!
 //! Every body is bounded before it is read, and every wait has an end. What comes back are claims: a
 //! manifest or small blob asked by digest has that digest, but nobody has vouched for it yet.
@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::StreamExt as _;
 use http::header::{CONTENT_TYPE, HeaderName};
 use http::{HeaderValue, Method};
 use tokio::sync::Semaphore;
@@ -14,14 +15,15 @@ use tokio::time::{Instant, timeout_at};
 use url::Url;
 
 use super::auth::Auth;
-use super::body::BlobStream;
+use super::body::{BlobStream, Pace};
 use super::call::Ask;
 use super::credentials::Logins;
 use super::error::{Asked, SetupError, UpstreamError};
 use super::guard::{Guard, host_of};
 use super::options::{NetworkOptions, UpstreamOptions};
+use super::referrers::Lately;
 use super::transport::{Answer, Transport};
-use crate::oci::{Claim, Digest, MANIFEST_MAX, Manifest, Reference, Registry, Repository, Tag, media_type};
+use crate::oci::{Claim, Digest, Manifest, Reference, Registry, Repository, Tag, media_type};
 
 /// Most requests for small things at one time, per upstream. More would only queue up over there.
 const REQUESTS_MAX: usize = 64;
@@ -36,8 +38,8 @@ const BLOB_TIME_MAX: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
 const DOCKER_CONTENT_DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
 
-/// A configured registry.
-pub struct Upstream {
+/// A registry that is asked over HTTP.
+pub(super) struct Client {
     registry: Registry,
     url: Url,
     read_timeout: Duration,
@@ -47,9 +49,10 @@ pub struct Upstream {
     pub(super) auth: Auth,
     pub(super) retries: u32,
     pub(super) requests: Semaphore,
+    pub(super) without_referrers: Lately,
 }
 
-impl Upstream {
+impl Client {
     /// Checks the settings and makes the HTTP client. Nothing is dialled.
     pub(super) fn new(mut options: UpstreamOptions, network: &NetworkOptions) -> Result<Self, SetupError> {
         check_url(&options)?;
@@ -74,24 +77,15 @@ impl Upstream {
             auth,
             retries: network.retries,
             requests: Semaphore::new(REQUESTS_MAX),
+            without_referrers: Lately::default(),
         })
-    }
-
-    /// The name under which it is configured.
-    pub fn registry(&self) -> &Registry {
-        &self.registry
-    }
-
-    /// Where it is.
-    pub fn url(&self) -> &Url {
-        &self.url
     }
 
     /// Asks which digest a tag has now (HEAD). `None` when upstream answers without a sha256 digest.
     ///
     /// # Errors
     /// `NotFound` when there is no such tag; see [`UpstreamError`]. Ends within 30 s. Cancel safe.
-    pub async fn resolve(&self, repository: &Repository, tag: &Tag) -> Result<Option<Digest>, UpstreamError> {
+    pub(super) async fn resolve(&self, repository: &Repository, tag: &Tag) -> Result<Option<Digest>, UpstreamError> {
         let mut ask = self.ask_manifest(repository, &Reference::Tag(tag.clone()));
         ask.method = Method::HEAD;
         self.call(&ask, |answer| async move {
@@ -100,16 +94,11 @@ impl Upstream {
         .await
     }
 
-    /// Fetches a manifest of at most [`MANIFEST_MAX`] bytes. Asked by digest, it has that digest.
+    /// Fetches a manifest of at most `limit` bytes. Asked by digest, it has that digest.
     ///
     /// # Errors
     /// `Lied` when the bytes hash to something else, `TooLarge`, `Manifest` when they are none that we
     /// serve; see [`UpstreamError`]. Ends within 30 s. Cancel safe.
-    pub async fn manifest(&self, repository: &Repository, reference: &Reference) -> Result<Manifest, UpstreamError> {
-        self.manifest_within(repository, reference, MANIFEST_MAX as u64).await
-    }
-
-    /// The same, with a lower limit.
     pub(super) async fn manifest_within(
         &self,
         repository: &Repository,
@@ -130,10 +119,9 @@ impl Upstream {
     /// # Errors
     /// `Lied` at once when another length than `claim.size` is announced or the content is encoded; see
     /// [`UpstreamError`] and [`BlobStream`]. May wait for one of 64 places. Cancel safe.
-    pub async fn blob(&self, repository: &Repository, claim: Claim) -> Result<BlobStream, UpstreamError> {
+    pub(super) async fn blob(&self, repository: &Repository, claim: Claim) -> Result<BlobStream, UpstreamError> {
         let ask = self.ask_blob(repository, claim);
-        let time = BLOB_TIME_BASE.saturating_add(Duration::from_secs(claim.size / BLOB_BYTES_PER_SECOND));
-        let deadline = Instant::now() + time.min(BLOB_TIME_MAX);
+        let deadline = Instant::now() + blob_time(claim.size);
         let permit = timeout_at(deadline, Arc::clone(&self.blobs).acquire_owned())
             .await
             .map_err(|_| UpstreamError::TimedOut { asked: ask.asked.clone() })?
@@ -141,7 +129,9 @@ impl Upstream {
         let left = deadline.saturating_duration_since(Instant::now());
         let answer = self.call_for_stream(&ask, left).await?;
         check_length(&answer, claim)?;
-        Ok(BlobStream::new(answer, claim.size, self.read_timeout, deadline, permit))
+        let asked = answer.asked().clone();
+        let pace = Pace { stall_after: self.read_timeout, deadline, permit: Some(permit) };
+        Ok(BlobStream::new(asked, answer.into_chunks().boxed(), claim.size, pace))
     }
 
     /// Fetches a whole blob into memory; its size and digest are those of `claim`.
@@ -149,7 +139,12 @@ impl Upstream {
     /// # Errors
     /// `TooLarge`, without asking, when `claim.size` is more than `max`; `Lied` when the content does not
     /// fit the claim; see [`UpstreamError`]. Ends within 30 s. Cancel safe.
-    pub async fn small_blob(&self, repository: &Repository, claim: Claim, max: u64) -> Result<Bytes, UpstreamError> {
+    pub(super) async fn small_blob(
+        &self,
+        repository: &Repository,
+        claim: Claim,
+        max: u64,
+    ) -> Result<Bytes, UpstreamError> {
         let ask = self.ask_blob(repository, claim);
         if claim.size > max {
             return Err(UpstreamError::TooLarge { asked: ask.asked, limit: max });
@@ -189,9 +184,9 @@ impl Upstream {
     }
 }
 
-impl std::fmt::Debug for Upstream {
+impl std::fmt::Debug for Client {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Upstream").field("registry", &self.registry).field("url", &self.url.as_str()).finish()
+        f.debug_struct("Client").field("registry", &self.registry).field("url", &self.url.as_str()).finish()
     }
 }
 
@@ -209,6 +204,11 @@ fn check_url(options: &UpstreamOptions) -> Result<(), SetupError> {
         return Ok(());
     };
     Err(SetupError::Url { registry: options.registry.clone(), problem })
+}
+
+/// How long a blob of this size may take altogether.
+pub(super) fn blob_time(size: u64) -> Duration {
+    BLOB_TIME_BASE.saturating_add(Duration::from_secs(size / BLOB_BYTES_PER_SECOND)).min(BLOB_TIME_MAX)
 }
 
 async fn read_manifest(answer: Answer, want: Option<Digest>, limit: u64) -> Result<Manifest, UpstreamError> {

@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::oci::{ManifestError, Registry};
+use crate::oci::{ManifestError, Registry, Repository};
 
 /// An underlying error. Shared, because one failed request may have many waiters.
 pub type Cause = Arc<dyn Error + Send + Sync>;
@@ -164,6 +164,22 @@ pub enum SetupError {
     Twice {
         /// Which.
         registry: Registry,
+    },
+    /// The repository of its signatures is on a registry that is no upstream.
+    #[error("upstream {registry}: signatures_in: `{repository}` is on a registry that is not configured")]
+    SignaturesIn {
+        /// Which upstream.
+        registry: Registry,
+        /// Where its signatures should be.
+        repository: Repository,
+    },
+    /// A folder is no OCI image layout that we can read.
+    #[error("{folder}: {problem}")]
+    Layout {
+        /// Which folder.
+        folder: String,
+        /// What is wrong with it.
+        problem: String,
     },
     /// An entry of `token_realms` or `redirect_hosts` is not `host` or `host:port`.
     #[error("upstream {registry}: {key}: `{entry}` is not a host or host:port")]

@@ -5,7 +5,8 @@
 //! know what a signature is worth: that is for `trust`, which it may not use.
 //!
 //! From the outside in: [`Upstreams`] is the closed world of configured registries, [`Upstream`] what can
-//! be asked of one. `call` runs a question with login (`auth`, `challenge`, `credentials`), redirects
+//! be asked of one: of a registry (`client`, `referrers`, `listing`), or of a folder (`layout`). `signatures`
+//! looks for signatures in either. `call` runs a question with login (`auth`, `challenge`, `credentials`), redirects
 //! (`redirect`, `guard`, `address`) and retries (`retry`); `transport` is the only file that knows the
 //! HTTP client.
 #![cfg_attr(not(test), warn(clippy::indexing_slicing))]
@@ -19,21 +20,26 @@ mod client;
 mod credentials;
 mod error;
 mod guard;
+mod layout;
 mod link;
 mod listing;
 mod options;
 mod redirect;
+mod referrers;
 mod retry;
 mod signatures;
+mod source;
 #[cfg(test)]
 mod tests;
 mod transport;
 mod upstreams;
 
 pub use body::BlobStream;
-pub use client::Upstream;
 pub use error::{Asked, Cause, SetupError, UpstreamError};
-pub use listing::{Referrers, TagPage};
+pub use layout::{Layout, NotOneImage};
+pub use listing::TagPage;
 pub use options::{Credentials, NetworkOptions, Proxy, UpstreamOptions};
-pub use signatures::{Collected, Found, Look, LookOutcome, Material, SignatureLimits};
+pub use referrers::Referrers;
+pub use signatures::{Collected, Found, Look, LookOutcome, Material, SignatureLimits, Wanted};
+pub use source::Upstream;
 pub use upstreams::Upstreams;

@@ -1,11 +1,12 @@
 //! What an operator says about upstreams: settings, already parsed.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use url::Url;
 
-use crate::oci::Registry;
+use crate::oci::{Registry, Repository};
 use crate::secret::Secret;
 
 /// One registry that we may ask.
@@ -13,8 +14,11 @@ use crate::secret::Secret;
 pub struct UpstreamOptions {
     /// The name under which clients ask for it.
     pub registry: Registry,
-    /// Where it is: `http` or `https`, a host, perhaps a port and a path in front of `/v2/`.
+    /// Where it is: `http` or `https`, a host, perhaps a port and a path in front of `/v2/`. Not looked
+    /// at when there is a `folder`.
     pub url: Url,
+    /// An OCI image layout on this machine, in the place of a registry: nothing is dialled.
+    pub folder: Option<PathBuf>,
     /// PEM certificates to trust besides the system's. Nothing turns verification off.
     pub ca: Vec<Vec<u8>>,
     /// How we log in.
@@ -23,6 +27,9 @@ pub struct UpstreamOptions {
     pub token_realms: Vec<String>,
     /// Further hosts (`host` or `host:port`) that a redirect may lead to, whatever their address.
     pub redirect_hosts: Vec<String>,
+    /// Where signatures of all its images lie, when that is not beside each image: what cosign is told
+    /// with `COSIGN_REPOSITORY`. May be on another configured registry.
+    pub signatures_in: Option<Repository>,
 }
 
 impl UpstreamOptions {
@@ -31,11 +38,19 @@ impl UpstreamOptions {
         Self {
             registry,
             url,
+            folder: None,
             ca: Vec::new(),
             credentials: Credentials::None,
             token_realms: Vec::new(),
             redirect_hosts: Vec::new(),
+            signatures_in: None,
         }
+    }
+
+    /// An OCI image layout folder as an upstream: what `registry` names is looked for in `folder`.
+    pub fn layout(registry: Registry, folder: impl Into<PathBuf>) -> Self {
+        let url = Url::parse("file:///").expect("a valid URL");
+        Self { folder: Some(folder.into()), ..Self::new(registry, url) }
     }
 }
 

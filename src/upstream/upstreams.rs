@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::client::Upstream;
+use super::client::Client;
 use super::error::SetupError;
+use super::layout::Layout;
 use super::options::{NetworkOptions, UpstreamOptions};
+use super::source::{Elsewhere, Source, Upstream};
 use crate::oci::Registry;
 
 /// The closed world of configured registries.
@@ -16,18 +18,31 @@ pub struct Upstreams {
 
 impl Upstreams {
     /// Checks the settings and makes a client for each upstream. Nothing is dialled, so this works while
-    /// upstreams are down. Blocks shortly to read the system's certificates.
+    /// upstreams are down. Blocks shortly to read the system's certificates, and the manifests of folders.
     ///
     /// # Errors
     /// The first setting that cannot be used.
     pub fn new(upstreams: Vec<UpstreamOptions>, network: NetworkOptions) -> Result<Self, SetupError> {
-        let mut by_registry = BTreeMap::new();
+        let mut sources = BTreeMap::new();
+        let mut signatures_in = BTreeMap::new();
         for options in upstreams {
             let registry = options.registry.clone();
-            let upstream = Arc::new(Upstream::new(options, &network)?);
-            if by_registry.insert(registry.clone(), upstream).is_some() {
+            if let Some(repository) = options.signatures_in.clone() {
+                signatures_in.insert(registry.clone(), repository);
+            }
+            if sources.insert(registry.clone(), Arc::new(source(options, &network)?)).is_some() {
                 return Err(SetupError::Twice { registry });
             }
+        }
+        let mut by_registry = BTreeMap::new();
+        for (registry, source) in &sources {
+            let elsewhere = signatures_in.remove(registry).map(|repository| {
+                let source = sources.get(repository.registry()).map(Arc::clone);
+                let missing = SetupError::SignaturesIn { registry: registry.clone(), repository: repository.clone() };
+                source.ok_or(missing).map(|source| Elsewhere { source, repository })
+            });
+            let upstream = Upstream::new(registry.clone(), Arc::clone(source), elsewhere.transpose()?);
+            by_registry.insert(registry.clone(), Arc::new(upstream));
         }
         Ok(Self { by_registry })
     }
@@ -41,6 +56,13 @@ impl Upstreams {
     pub fn registries(&self) -> impl Iterator<Item = &Registry> {
         self.by_registry.keys()
     }
+}
+
+fn source(options: UpstreamOptions, network: &NetworkOptions) -> Result<Source, SetupError> {
+    Ok(match &options.folder {
+        Some(folder) => Source::Folder(Layout::open(folder)?),
+        None => Source::Registry(Box::new(Client::new(options, network)?)),
+    })
 }
 
 #[cfg(test)]
@@ -74,6 +96,31 @@ mod tests {
         assert!(error(&[("a", "https://u:hunter2@a")]).contains("use credentials"));
         assert!(!error(&[("a", "https://u:hunter2@a")]).contains("hunter2"));
         assert!(error(&[("a", "https://a/?x")]).contains("query"));
+    }
+
+    #[test]
+    fn signatures_lie_on_configured_registries_only() {
+        let at = |registry: &str, signatures_in: Option<&str>| {
+            let repository = |text: &str| {
+                let (host, path) = text.split_once('/').unwrap();
+                crate::oci::Repository::new(host.parse().unwrap(), path).unwrap()
+            };
+            let url = format!("https://{registry}").parse().unwrap();
+            let signatures_in = signatures_in.map(repository);
+            UpstreamOptions { signatures_in, ..UpstreamOptions::new(registry.parse().unwrap(), url) }
+        };
+        let network = || NetworkOptions { proxy: Proxy::None, ..NetworkOptions::default() };
+        let error = Upstreams::new(vec![at("a", Some("b/sigs"))], network()).unwrap_err();
+        let want = "upstream a: signatures_in: `b/sigs` is on a registry that is not configured";
+        assert_eq!(error.to_string(), want);
+        for there in ["b/sigs", "a/sigs"] {
+            let upstreams = Upstreams::new(vec![at("a", Some(there)), at("b", None)], network()).unwrap();
+            let seen = |registry: &str| {
+                let upstream = upstreams.get(&registry.parse().unwrap()).unwrap();
+                upstream.signatures_in().map(ToString::to_string)
+            };
+            assert_eq!((seen("a"), seen("b")), (Some(there.to_owned()), None));
+        }
     }
 
     #[test]

@@ -12,7 +12,7 @@ use crate::support::client::get;
 use crate::support::{Misbehaviour, NastyUpstream, PathMatch};
 
 /// Runs the program; the upstream lives on this runtime, so waiting must not block it.
-async fn assay(arguments: &[&str]) -> (i32, String, String) {
+pub async fn assay(arguments: &[&str]) -> (i32, String, String) {
     let mut command = program(arguments);
     let output: Output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();

@@ -10,12 +10,17 @@ use crate::support::client::get;
 use crate::support::{Gate, Misbehaviour, NastyUpstream, PathMatch, Proxy};
 
 async fn cold(size: usize) -> (NastyUpstream, Proxy, BuiltImage) {
+    let (upstream, proxy, image, _) = cold_with_signer(size).await;
+    (upstream, proxy, image)
+}
+
+async fn cold_with_signer(size: usize) -> (NastyUpstream, Proxy, BuiltImage, Signer) {
     let (upstream, signer) = (NastyUpstream::start().await, Signer::generate().unwrap());
     let image = ImageBuilder::new("Hello").layer_padding(size).build();
     upstream.registry().push_image("app", "1.0", &image);
     upstream.registry().push_artefact("app", &signer.bundle(&image.index));
     let proxy = Proxy::start(&upstream, &signer).await;
-    (upstream, proxy, image)
+    (upstream, proxy, image, signer)
 }
 
 async fn admit(proxy: &Proxy, image: &BuiltImage) -> (String, assay::demo::Document) {
@@ -99,4 +104,40 @@ async fn one_bad_fetch_cuts_all_who_follow_it() {
     let answers = join_all((0..20).map(|_| get(proxy.address, &path))).await;
     assert!(answers.iter().all(|got| !(got.complete && got.status == StatusCode::OK)));
     assert!(!proxy.has(layer.digest) && proxy.spooled() == 0);
+}
+
+/// A tag that is known and moved: HEAD, then the index and the search for its signatures side by side.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_index_and_its_signatures_are_fetched_side_by_side() {
+    let (upstream, proxy, _, signer) = cold_with_signer(1000).await;
+    let path = proxy.manifest_path("app", "1.0");
+    assert_eq!(get(proxy.address, &path).await.status, StatusCode::OK);
+
+    let moved = ImageBuilder::new("Hello again").build();
+    upstream.registry().push_image("app", "1.0", &moved);
+    upstream.registry().push_artefact("app", &signer.bundle(&moved.index));
+    let gate = Gate::new();
+    let classic = format!("sha256-{}.sig", moved.index.digest.hex());
+    for place in [PathMatch::manifest(moved.index.digest), PathMatch::referrers(), PathMatch::manifest(classic)] {
+        upstream.misbehave(place.get(), Misbehaviour::HoldHeaders(gate.clone()));
+    }
+    let open = async {
+        gate.wait_started(3).await;
+        gate.release();
+    };
+    let (got, ()) = tokio::join!(get(proxy.address, &path), open);
+    assert_eq!(got.body, moved.index.bytes, "{}", got.message());
+}
+
+/// Good signatures are worth nothing without the bytes that they are about.
+#[tokio::test(flavor = "multi_thread")]
+async fn signatures_without_their_index_admit_nothing() {
+    let (upstream, proxy, image) = cold(1000).await;
+    let path = proxy.manifest_path("app", image.index.digest);
+    let index = || PathMatch::manifest(image.index.digest).get();
+    upstream.misbehave(index(), Misbehaviour::CorruptLast);
+    let got = get(proxy.address, &path).await;
+    assert_eq!(got.status, StatusCode::BAD_GATEWAY, "{}", got.message());
+    upstream.behave();
+    assert_eq!(get(proxy.address, &path).await.body, image.index.bytes);
 }

@@ -7,7 +7,7 @@ use std::path::Path;
 use assay::oci::{Digest, Manifest};
 use assay::trust::{
     self, Artifact, Candidate, Demand, Enforcement, IdentitySigner, Judgement, KeySigner, Matcher, Material, PublicKey,
-    Reason, Rule, Search, Signer, Tlog, TrustRoot, verify_bundle,
+    Reason, Rule, Search, Signer, Tlog, Trust, TrustRoot, verify_bundle,
 };
 use jiff::Timestamp;
 use serde_json::Value;
@@ -71,8 +71,8 @@ fn all_cases_of_the_conformance_suite_by_file_and_by_digest() {
             // A root or a key that cannot be used is found when it is read, before any bundle.
             let result = root.as_ref().map_err(ToString::to_string).and_then(|root| {
                 let signer = signer.as_ref().map_err(Clone::clone)?;
-                let roots = std::slice::from_ref(root);
-                verify_bundle(&bundle, subject, signer, Tlog::Required, roots).map_err(|failure| failure.to_string())
+                let trust = Trust { roots: std::slice::from_ref(root), now: Timestamp::now() };
+                verify_bundle(&bundle, subject, signer, Tlog::Required, trust).map_err(|failure| failure.to_string())
             });
             let should = !case.to_str().unwrap().ends_with("_fail");
             if result.is_ok() == should {

@@ -10,6 +10,8 @@ pub mod keys;
 pub mod misbehaviour;
 pub mod nasty;
 pub mod proxy;
+pub mod sigstore;
+pub mod tuf_repository;
 
 pub use certs::TestCa;
 pub use gate::Gate;

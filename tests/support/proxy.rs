@@ -83,22 +83,27 @@ impl Setup {
         self.start_in(upstream, Arc::new(tempfile::tempdir().unwrap())).await
     }
 
-    /// Starts on a cache folder that an earlier one used.
-    pub async fn start_in(self, upstream: &NastyUpstream, folder: Arc<TempDir>) -> Proxy {
-        let tasks = Tasks::new();
+    /// What answers, without a listener in front.
+    pub fn puller(self, upstream: &NastyUpstream, folder: &Path, tasks: &Tasks) -> Puller {
         let mut options = UpstreamOptions::new(REGISTRY.parse().unwrap(), upstream.url().parse().unwrap());
         options.ca = self.ca;
-        let puller = Arc::new(Puller::new(PullerParts {
+        Puller::new(PullerParts {
             policy: Arc::new(self.policy),
             upstreams: Arc::new(Upstreams::new(vec![options], self.network).unwrap()),
-            store: Arc::new(DiskStore::open(folder.path()).unwrap()),
-            ledger: Ledger::open(&folder.path().join("ledger.sqlite")).unwrap(),
+            store: Arc::new(DiskStore::open(folder).unwrap()),
+            ledger: Ledger::open(&folder.join("ledger.sqlite")).unwrap(),
             clock: Arc::new(SystemClock),
             tasks: tasks.clone(),
             limits: self.limits,
             fetches_max: 64,
             metrics: Arc::default(),
-        }));
+        })
+    }
+
+    /// Starts on a cache folder that an earlier one used.
+    pub async fn start_in(self, upstream: &NastyUpstream, folder: Arc<TempDir>) -> Proxy {
+        let tasks = Tasks::new();
+        let puller = Arc::new(self.puller(upstream, folder.path(), &tasks));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let stop = CancellationToken::new();

@@ -15,9 +15,18 @@ const SIZE_MAX: u64 = 1024 * 1024;
 
 /// The text of a small file.
 pub(super) fn text(path: &Text, report: &mut Report<'_>) -> Option<String> {
+    let text = bytes(path, SIZE_MAX, report).map(String::from_utf8)?;
+    if text.is_err() {
+        report.error(path.span(), "cannot read the file: it is not text in UTF-8").help("it is probably the wrong one");
+    }
+    text.ok()
+}
+
+/// What a file holds, of at most `max` bytes.
+pub(super) fn bytes(path: &Text, max: u64, report: &mut Report<'_>) -> Option<Vec<u8>> {
     let full = report.file(path);
-    match read(&full) {
-        Ok(text) => Some(text),
+    match read(&full, max) {
+        Ok(bytes) => Some(bytes),
         Err(why) => {
             let finding = report.error(path.span(), why);
             finding.label(format!("looked for {}", full.display()));
@@ -27,17 +36,17 @@ pub(super) fn text(path: &Text, report: &mut Report<'_>) -> Option<String> {
     }
 }
 
-fn read(path: &PathBuf) -> Result<String, String> {
+fn read(path: &PathBuf, max: u64) -> Result<Vec<u8>, String> {
     let cannot = |error: std::io::Error| format!("cannot read the file: {error}");
     // A pipe or a device could make us wait for ever.
     let about = fs::metadata(path).map_err(cannot)?;
     if !about.is_file() {
         return Err("not a file".to_owned());
     }
-    if about.len() > SIZE_MAX {
-        return Err(format!("the file is larger than {SIZE_MAX} bytes"));
+    if about.len() > max {
+        return Err(format!("the file is larger than {max} bytes"));
     }
-    fs::read_to_string(path).map_err(cannot)
+    fs::read(path).map_err(cannot)
 }
 
 /// A PEM file with at least one certificate, and only certificates.

@@ -3,11 +3,16 @@
 //! A check that finds something says so to the [`Report`] and goes on with any value: settings are
 //! handed out only when nothing was reported.
 
+mod attestation;
+mod demand;
+mod expression;
 mod file;
 mod pattern;
 mod policy;
 mod server;
 mod signer;
+mod terms;
+mod trust;
 mod upstream;
 mod value;
 
@@ -35,11 +40,12 @@ pub(super) fn settings(name: &str, read: Read<'_>) -> Result<(Settings, Vec<Warn
     if file.version.is_none() {
         report.missing("", "version", 0..0).help("write `version = 1` at the top: the format of this file");
     }
-    let File { server, upstream, network, policy, policy_default, cache, admin, log, limits, .. } = file;
+    let File { server, upstream, network, trust, policy, policy_default, cache, admin, log, limits, .. } = file;
     let upstreams = upstream::all(upstream, &mut report);
     let server = server::server(server.0, &upstreams, &mut report);
     let network = self::network(network.0, &mut report);
-    let rules = policy::rules(policy, &upstreams, &mut report);
+    let roots = trust::Roots::of(trust.0, &mut report);
+    let rules = policy::rules(policy, &upstreams, &roots, &mut report);
     let no_rule_hint = self::policy_default(policy_default.0, &mut report);
     let cache_dir = cache.0.dir.map_or_else(
         || PathBuf::from(CACHE_DIR),
@@ -52,12 +58,25 @@ pub(super) fn settings(name: &str, read: Read<'_>) -> Result<(Settings, Vec<Warn
     );
     let admin_listen = server::admin(admin.0.listen.as_ref(), ADMIN_LISTEN, &server, &mut report);
     let limits = self::limits(limits.0, &mut report);
+    let trust_files = report.trust_files();
     let warnings = report.finish()?;
     let policy = crate::trust::Policy::new(rules, no_rule_hint);
     let name = name.to_owned();
     let upstreams = upstreams.into_iter().map(Spanned::into_inner).collect();
     let log = self::log(&log.0);
-    let all = Settings { name, overrides, server, upstreams, network, policy, cache_dir, admin_listen, log, limits };
+    let all = Settings {
+        name,
+        overrides,
+        server,
+        upstreams,
+        network,
+        policy,
+        trust_files,
+        cache_dir,
+        admin_listen,
+        log,
+        limits,
+    };
     Ok((all, warnings))
 }
 

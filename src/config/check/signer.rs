@@ -1,36 +1,82 @@
-//! `[[policy.signer]]`: keys and the time they are trusted in.
+//! `[[policy.signer]]`: keys with the time they are trusted in, and identities.
 
 use toml::Spanned;
 
-use crate::trust::{KeyError, KeySigner, PublicKey};
+use crate::trust::{CLAIMS, IdentitySigner, KeyError, KeySigner, PublicKey, Require, Signer};
 
-use super::super::file;
+use super::super::file::{self, Text};
+use super::super::read::nearest;
 use super::super::report::Report;
-use super::file as files;
 use super::value::{self, Bound};
+use super::{expression, file as files};
 
-/// All signers of the policy at `path`.
+/// All signers of the list at `path`.
 pub(super) fn all(
     written: Vec<Spanned<file::Table<file::Signer>>>,
     path: &str,
+    require: Require,
     report: &mut Report<'_>,
-) -> Vec<KeySigner> {
-    let mut found: Vec<KeySigner> = Vec::new();
+) -> Vec<Signer> {
+    let mut found: Vec<Signer> = Vec::new();
     for (i, table) in written.into_iter().enumerate() {
-        let Some(signer) = one(&table, &format!("{path}.signer[{i}]"), report) else { continue };
-        let same = found.iter().find(|other| other.key.fingerprint() == signer.key.fingerprint());
-        if let (Some(other), Some(key)) = (same, &table.get_ref().0.key) {
-            report
-                .warn(key.span(), format!("the same key as `{}`", other.name))
-                .help("one signature satisfies both, even with require = \"all\"");
+        let Some(signer) = one(&table, &format!("{path}[{i}]"), report) else { continue };
+        if let Some(other) = found.iter().find(|other| other.id() == signer.id()) {
+            twice(&table, &signer, other, require, report);
         }
         found.push(signer);
     }
     found
 }
 
-fn one(table: &Spanned<file::Table<file::Signer>>, path: &str, report: &mut Report<'_>) -> Option<KeySigner> {
+fn twice(
+    table: &Spanned<file::Table<file::Signer>>,
+    signer: &Signer,
+    other: &Signer,
+    require: Require,
+    report: &mut Report<'_>,
+) {
     let written = &table.get_ref().0;
+    let at = [&written.key, &written.identity, &written.identity_regexp].into_iter().flatten().next();
+    let span = at.map_or(table.span(), Spanned::span);
+    let what = if signer.key().is_some() { "key" } else { "identity" };
+    let message = format!("the same {what} as `{}`", other.name());
+    match require {
+        Require::All => report
+            .error(span, message)
+            .help("one signature satisfies both, and require = \"all\" asks for different people; take one out"),
+        Require::Any => report.warn(span, message).help("take one of them out"),
+    };
+}
+
+fn one(table: &Spanned<file::Table<file::Signer>>, path: &str, report: &mut Report<'_>) -> Option<Signer> {
+    let written = &table.get_ref().0;
+    match (&written.key, first_of_identity(written)) {
+        (Some(file), None) => key(written, file, report).map(Signer::Key),
+        (None, Some(_)) => identity(written, path, table, report).map(Signer::Identity),
+        (Some(_), Some(other)) => {
+            report
+                .error(other, "a signer is a key or an identity, and this one has both")
+                .help("write a [[policy.signer]] for each");
+            None
+        }
+        (None, None) if report.has_unread(path) => None,
+        (None, None) => {
+            report.missing(path, "key", table.span()).help(
+                "name a PEM public key: key = \"FILE\"; or an identity: issuer = \"https://…\" and identity = \"…\"",
+            );
+            None
+        }
+    }
+}
+
+/// Where the first thing stands that only identities have.
+fn first_of_identity(written: &file::Signer) -> Option<std::ops::Range<usize>> {
+    let texts = [&written.issuer, &written.issuer_regexp, &written.identity, &written.identity_regexp];
+    let claims = written.claims.keys().chain(written.claims_regexp.keys());
+    texts.into_iter().flatten().map(Spanned::span).chain(claims.map(Spanned::span)).next()
+}
+
+fn key(written: &file::Signer, file: &Text, report: &mut Report<'_>) -> Option<KeySigner> {
     let not_before = value::moment(written.not_before.as_ref(), Bound::From, report);
     let not_after = value::moment(written.not_after.as_ref(), Bound::Until, report);
     if let (Some(from), Some(until), Some(at)) = (not_before, not_after, &written.not_after)
@@ -38,11 +84,9 @@ fn one(table: &Spanned<file::Table<file::Signer>>, path: &str, report: &mut Repo
     {
         report.error(at.span(), "not later than not_before").help("the key would never be trusted");
     }
-    let Some(file) = &written.key else {
-        report.missing(path, "key", table.span()).help("name a file with a PEM public key: key = \"FILE\"");
-        return None;
-    };
-    let key = match PublicKey::from_pem(&files::text(file, report)?) {
+    let pem = files::text(file, report)?;
+    report.decides_trust(report.file(file));
+    let key = match PublicKey::from_pem(&pem) {
         Ok(key) => key,
         Err(error) => {
             let help = match error {
@@ -54,5 +98,66 @@ fn one(table: &Spanned<file::Table<file::Signer>>, path: &str, report: &mut Repo
             return None;
         }
     };
-    Some(KeySigner { name: file.get_ref().clone(), key, not_before, not_after })
+    Some(KeySigner { name: name(written, file.get_ref(), report), key, not_before, not_after })
+}
+
+fn identity(
+    written: &file::Signer,
+    path: &str,
+    table: &Spanned<file::Table<file::Signer>>,
+    report: &mut Report<'_>,
+) -> Option<IdentitySigner> {
+    for moment in [&written.not_before, &written.not_after].into_iter().flatten() {
+        report
+            .error(moment.span(), "only keys have a time: a certificate brings its own")
+            .help("take it out; max_signature_age in the policy bounds how old signatures may be");
+    }
+    for (key, there, why) in [
+        (
+            "issuer",
+            written.issuer.is_some() || written.issuer_regexp.is_some(),
+            "anybody can run an issuer that vouches for any name",
+        ),
+        (
+            "identity",
+            written.identity.is_some() || written.identity_regexp.is_some(),
+            "an issuer vouches for everybody who has an account there",
+        ),
+    ] {
+        if !there {
+            report.missing(path, key, table.span()).help(format!("{why}: write `{key}` or `{key}_regexp`"));
+        }
+    }
+    let issuer = expression::either(written.issuer.as_ref(), written.issuer_regexp.as_ref(), "issuer", report);
+    let identity = expression::either(written.identity.as_ref(), written.identity_regexp.as_ref(), "identity", report);
+    let claims = expression::by_name(&written.claims, &written.claims_regexp, is_claim, report);
+    let (issuer, identity) = (issuer?, identity?);
+    let name = name(written, identity.as_str(), report);
+    Some(IdentitySigner { name, issuer, identity, claims })
+}
+
+fn is_claim(name: &Text, report: &mut Report<'_>) -> bool {
+    let known = CLAIMS.map(|(_, claim)| claim);
+    let text = name.get_ref();
+    if known.contains(&text.as_str()) {
+        return true;
+    }
+    let help = match nearest(text, &known) {
+        Some(claim) => format!("did you mean `{claim}`?"),
+        None => format!("known are {}", known.join(", ")),
+    };
+    report.error(name.span(), "no claim of a certificate is called so").help(help);
+    false
+}
+
+/// What people call the signer, in logs and headers too.
+fn name(written: &file::Signer, otherwise: &str, report: &mut Report<'_>) -> String {
+    let Some(text) = &written.name else { return otherwise.to_owned() };
+    let name = text.get_ref();
+    if name.trim().is_empty() || name.chars().any(char::is_control) || name.chars().count() > 100 {
+        report
+            .error(text.span(), "must be one line of 1 to 100 characters")
+            .help("logs and refusals call the signer by it");
+    }
+    name.clone()
 }

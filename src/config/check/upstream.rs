@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use toml::Spanned;
 use url::Url;
 
-use crate::oci::Registry;
+use crate::oci::{Registry, Repository};
 
 use super::super::file::{self, Text};
 use super::super::report::Report;
@@ -24,8 +24,9 @@ pub(super) fn all(
             .missing("", "upstream", 0..0)
             .help("name at least one registry: [upstream.\"docker.io\"] with url = \"https://registry-1.docker.io\"");
     }
+    let names: Vec<Registry> = written.keys().filter_map(|name| name.get_ref().parse().ok()).collect();
     for (name, table) in written {
-        let Some(upstream) = one(&name, table, report) else { continue };
+        let Some(upstream) = one(&name, table, &names, report) else { continue };
         if found.iter().any(|other| other.get_ref().registry == upstream.registry) {
             report
                 .error(name.span(), format!("another upstream is `{}` too", upstream.registry))
@@ -36,7 +37,29 @@ pub(super) fn all(
     found
 }
 
-fn one(name: &Text, table: Spanned<file::Table<file::Upstream>>, report: &mut Report<'_>) -> Option<Upstream> {
+/// The repository in which cosign's `COSIGN_REPOSITORY` put the signatures.
+fn signatures_in(text: &Text, names: &[Registry], report: &mut Report<'_>) -> Option<Repository> {
+    let Ok(repository) = text.get_ref().parse::<Repository>() else {
+        report
+            .error(text.span(), "not a repository")
+            .help("write the registry and the path, without a tag: \"ghcr.io/acme/signatures\"");
+        return None;
+    };
+    if !names.contains(repository.registry()) {
+        let registry = repository.registry();
+        report
+            .error(text.span(), format!("no upstream is called `{registry}`"))
+            .help(format!("add [upstream.\"{registry}\"]: signatures are fetched as images are"));
+    }
+    Some(repository)
+}
+
+fn one(
+    name: &Text,
+    table: Spanned<file::Table<file::Upstream>>,
+    names: &[Registry],
+    report: &mut Report<'_>,
+) -> Option<Upstream> {
     let head = table.span();
     let written = table.into_inner().0;
     let registry = match name.get_ref().parse::<Registry>() {
@@ -59,7 +82,8 @@ fn one(name: &Text, table: Spanned<file::Table<file::Upstream>>, report: &mut Re
     let credentials = credentials(written.credentials, &path, url.as_ref(), report);
     let token_realms = value::hosts(&written.token_realms, report);
     let redirect_hosts = value::hosts(&written.redirect_hosts, report);
-    Some(Upstream { registry: registry?, url: url?, ca, credentials, token_realms, redirect_hosts })
+    let signatures_in = written.signatures_in.as_ref().and_then(|text| signatures_in(text, names, report));
+    Some(Upstream { registry: registry?, url: url?, ca, credentials, token_realms, redirect_hosts, signatures_in })
 }
 
 /// Docker Hub's registry does not live where its name says.

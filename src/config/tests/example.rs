@@ -34,6 +34,7 @@ fn it_loads_with_everything_in_force() {
     copy("tls.crt", "tls/acme-root.crt");
     copy("acme.pub", "keys/acme-2026.pub");
     copy("password", "registry-password");
+    copy("root.json", "private_root.json");
     let text = everything().replace("/etc/assay/", &format!("{}/", lab.path().display()));
     let (settings, _) = lab.load(&text);
     assert!(settings.server.tls.is_some());
@@ -63,9 +64,12 @@ fn keys_of<T: Deserialize<'static> + std::fmt::Debug>() -> BTreeSet<String> {
 #[test]
 fn every_key_is_in_it() {
     // Keys of tables that a comment shows as an alternative.
-    let text =
-        everything().replace("docker_reference = \"ignore\"", "docker_reference = { ours = \"a\", signed = \"b\" }");
-    assert!(text.contains("| { ours = "), "the alternative is shown");
+    let text = everything()
+        .replace("docker_reference = \"ignore\"", "docker_reference = { exact = \"x\", ours = \"a\", signed = \"b\" }")
+        .replace("find_parent = false", "find_parent = { tags = 50, timeout = \"10s\" }");
+    for alternative in ["{ exact = ", "{ ours = ", "{ tags = 50, timeout = \"10s\" }"] {
+        assert!(EXAMPLE.contains(alternative), "the alternative is shown");
+    }
     let root = DeTable::parse(&text).unwrap();
     let missing = |path: &str, known: BTreeSet<String>| {
         let mut found = vec![root.get_ref().clone()];
@@ -83,8 +87,12 @@ fn every_key_is_in_it() {
     missing("upstream.registry·acme·internal.credentials", keys_of::<file::Login>());
     missing("network", keys_of::<file::Network>());
     missing("policy", keys_of::<file::Policy>());
-    missing("policy.docker_reference", keys_of::<file::Remap>());
+    missing("policy.docker_reference", keys_of::<file::Reference>());
+    missing("policy.find_parent", keys_of::<file::ParentSearch>());
+    missing("policy.deny", keys_of::<file::Deny>());
     missing("policy.signer", keys_of::<file::Signer>());
+    missing("policy.attestation", keys_of::<file::Attestation>());
+    missing("trust", keys_of::<file::Trust>());
     missing("policy_default", keys_of::<file::PolicyDefault>());
     missing("cache", keys_of::<file::Cache>());
     missing("admin", keys_of::<file::Admin>());
@@ -115,7 +123,9 @@ fn every_key_that_is_no_text_is_known_to_the_environment() {
             }
         }
     }
-    walk(DeTable::parse(&text).unwrap().get_ref(), &mut bare);
+    let mut root = DeTable::parse(&text).unwrap().into_inner();
+    root.remove("policy").expect("no variable sets a policy");
+    walk(&root, &mut bare);
     bare.remove("version");
     assert_eq!(bare, crate::config::env::BARE.into_iter().map(str::to_owned).collect());
 }

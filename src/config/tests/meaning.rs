@@ -25,89 +25,89 @@ dir = ""
     );
     assert_snapshot!(Lab::new().problems(&text), @r#"
     error: server.listen[0]: not an address with a port
-      --> proxy.toml:13:11
+      --> proxy.toml:12:11
        |
-    13 | listen = ["localhost:5050", ":5050", "127.0.0.1", "127.0.0.1:5051", "127.0.0.1:5051"]
+    12 | listen = ["localhost:5050", ":5050", "127.0.0.1", "127.0.0.1:5051", "127.0.0.1:5051"]
        |           ^^^^^^^^^^^^^^^^
        |
        = help: names may mean several addresses; write "127.0.0.1:5050"
 
     error: server.listen[1]: not an address with a port
-      --> proxy.toml:13:29
+      --> proxy.toml:12:29
        |
-    13 | listen = ["localhost:5050", ":5050", "127.0.0.1", "127.0.0.1:5051", "127.0.0.1:5051"]
+    12 | listen = ["localhost:5050", ":5050", "127.0.0.1", "127.0.0.1:5051", "127.0.0.1:5051"]
        |                             ^^^^^^^
        |
        = help: to listen on all addresses, write "0.0.0.0:5050"
 
     error: server.listen[2]: not an address with a port
-      --> proxy.toml:13:38
+      --> proxy.toml:12:38
        |
-    13 | listen = ["localhost:5050", ":5050", "127.0.0.1", "127.0.0.1:5051", "127.0.0.1:5051"]
+    12 | listen = ["localhost:5050", ":5050", "127.0.0.1", "127.0.0.1:5051", "127.0.0.1:5051"]
        |                                      ^^^^^^^^^^^
        |
        = help: write an address and a port, such as "127.0.0.1:5050" or "[::1]:5050"
 
     error: server.listen[4]: listed twice
-      --> proxy.toml:13:69
+      --> proxy.toml:12:69
        |
-    13 | listen = ["localhost:5050", ":5050", "127.0.0.1", "127.0.0.1:5051", "127.0.0.1:5051"]
+    12 | listen = ["localhost:5050", ":5050", "127.0.0.1", "127.0.0.1:5051", "127.0.0.1:5051"]
        |                                                                     ^^^^^^^^^^^^^^^^
        |
        = help: take one of them out
 
     error: server.default_upstream: no such upstream
-      --> proxy.toml:15:20
+      --> proxy.toml:14:20
        |
-    15 | default_upstream = "docker.io"
+    14 | default_upstream = "docker.io"
        |                    ^^^^^^^^^^^
        |
        = help: add [upstream."docker.io"], or name one of: ghcr.io
 
     error: server.shutdown_grace: not a duration
-      --> proxy.toml:16:18
+      --> proxy.toml:15:18
        |
-    16 | shutdown_grace = "30 s"
+    15 | shutdown_grace = "30 s"
        |                  ^^^^^^
        |
        = help: write a whole number and a unit, such as "30s": ms, s, m, h or d
 
     error: server.max_connections: must be from 1 to 1000000
-      --> proxy.toml:17:19
+      --> proxy.toml:16:19
        |
-    17 | max_connections = 0
+    16 | max_connections = 0
        |                   ^
        |
        = help: the default is 4096
 
     error: server.tls.cert: the file holds a private key
-      --> proxy.toml:19:8
+      --> proxy.toml:18:8
        |
-    19 | cert = "tls.key"
+    18 | cert = "tls.key"
        |        ^^^^^^^^^
        |
        = help: name the file with the certificate here, and keep the key in a file of its own
 
     error: server.tls.key: the file holds no PEM private key
-      --> proxy.toml:20:7
+      --> proxy.toml:19:7
        |
-    20 | key = "tls.crt"
+    19 | key = "tls.crt"
        |       ^^^^^^^^^
        |
        = help: it must hold `-----BEGIN PRIVATE KEY-----`
 
     error: admin.listen: server.listen has the same address
-      --> proxy.toml:22:10
+      --> proxy.toml:21:10
        |
-    22 | listen = "127.0.0.1:5051"
+    21 | listen = "127.0.0.1:5051"
        |          ^^^^^^^^^^^^^^^^
        |
        = help: give the admin listener another port
 
     error: cache.dir: empty
-      --> proxy.toml:24:7
+      --> proxy.toml:23:7
        |
-    24 | dir = ""
+    23 | dir = ""
        |       ^^
        |
        = help: name a folder that only assay writes to
@@ -119,17 +119,17 @@ fn half_a_tls_table_and_nothing_to_listen_on() {
     let text = format!("{GOOD}[server]\nlisten = []\n[server.tls]\ncert = \"tls.crt\"\n");
     assert_snapshot!(Lab::new().problems(&text), @r#"
     error: server.listen: empty: nobody could connect
-      --> proxy.toml:12:10
+      --> proxy.toml:11:10
        |
-    12 | listen = []
+    11 | listen = []
        |          ^^
        |
        = help: the default is ["127.0.0.1:5050"]
 
     error: server.tls.key: missing
-      --> proxy.toml:13:1
+      --> proxy.toml:12:1
        |
-    13 | [server.tls]
+    12 | [server.tls]
        | ^^^^^^^^^^^^
        |
        = help: a certificate and its key belong together; leave the table out for plain HTTP
@@ -137,17 +137,17 @@ fn half_a_tls_table_and_nothing_to_listen_on() {
     let text = format!("{GOOD}[server.tls]\ncert = \"absent.crt\"\nkey = \"rubbish\"\n");
     assert_snapshot!(Lab::new().problems(&text), @r#"
     error: server.tls.cert: cannot read the file: No such file or directory (os error 2)
-      --> proxy.toml:12:8
+      --> proxy.toml:11:8
        |
-    12 | cert = "absent.crt"
+    11 | cert = "absent.crt"
        |        ^^^^^^^^^^^^ looked for absent.crt
        |
        = help: relative paths start at the folder of the configuration file
 
     error: server.tls.key: the file holds no PEM private key
-      --> proxy.toml:13:7
+      --> proxy.toml:12:7
        |
-    13 | key = "rubbish"
+    12 | key = "rubbish"
        |       ^^^^^^^^^
        |
        = help: it must hold `-----BEGIN PRIVATE KEY-----`
@@ -173,61 +173,61 @@ deny = "two\nlines"
     );
     assert_snapshot!(Lab::new().problems(&text), @r#"
     error: network.proxy: a URL here has no user and no password
-    --> proxy.toml:13:9
+    --> proxy.toml:12:9
      = help: this file holds no passwords; upstreams take `credentials`, a proxy with a login goes into HTTPS_PROXY
 
     error: network.connect_timeout: must be longer than 0
-      --> proxy.toml:14:19
+      --> proxy.toml:13:19
        |
-    14 | connect_timeout = "0s"
+    13 | connect_timeout = "0s"
        |                   ^^^^
        |
        = help: with 0 nothing would ever succeed
 
     error: network.read_timeout: not a duration
-      --> proxy.toml:15:16
+      --> proxy.toml:14:16
        |
-    15 | read_timeout = "5 minutes"
+    14 | read_timeout = "5 minutes"
        |                ^^^^^^^^^^^
        |
        = help: write a whole number and a unit, such as "30s": ms, s, m, h or d
 
     error: network.retries: must be from 0 to 10
-      --> proxy.toml:16:11
+      --> proxy.toml:15:11
        |
-    16 | retries = 99
+    15 | retries = 99
        |           ^^
        |
        = help: the default is 3
 
     error: limits.signature_deadline: not a duration
-      --> proxy.toml:18:22
+      --> proxy.toml:17:22
        |
-    18 | signature_deadline = "99999999999999d"
+    17 | signature_deadline = "99999999999999d"
        |                      ^^^^^^^^^^^^^^^^^
        |
        = help: write a whole number and a unit, such as "30s": ms, s, m, h or d
 
     error: limits.concurrent_fetches: must be from 1 to 10000
-      --> proxy.toml:19:22
+      --> proxy.toml:18:22
        |
-    19 | concurrent_fetches = 0
+    18 | concurrent_fetches = 0
        |                      ^
        |
        = help: the default is 64
 
     error: policy_default.mode: can only be "enforce": an image that no policy covers is always refused
-      --> proxy.toml:21:8
+      --> proxy.toml:20:8
        |
-    21 | mode = "audit"
+    20 | mode = "audit"
        |        ^^^^^^^
        |
        = help: to let more through, add a [[policy]] with mode = "audit" that names it
 
     error: policy_default.deny: must be one line of at most 300 characters
-      --> proxy.toml:22:8
+      --> proxy.toml:21:8
        |
-    22 | deny = "two\nlines"
+    21 | deny = "two\nlines"
        |        ^^^^^^^^^^^^
     "#);
 }

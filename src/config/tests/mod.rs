@@ -15,6 +15,7 @@ use std::fs;
 use std::path::Path;
 
 use super::{Settings, Warning};
+use crate::trust::TrustRoot;
 
 /// A folder with the files that configurations name.
 struct Lab(tempfile::TempDir);
@@ -30,6 +31,7 @@ impl Lab {
         lab.write("acme-again.pub", &acme.public_key_pem());
         lab.write("acme.key", &acme.serialize_pem());
         lab.write("other.pub", &other.public_key_pem());
+        lab.write("root.json", &String::from_utf8(TrustRoot::public_good_json().to_vec()).unwrap());
         lab.write("rubbish", "rubbish\n");
         lab.write("password", "hunter2\n");
         lab.write("two-lines", "hunter2\nhunter3\n");
@@ -80,7 +82,6 @@ url = "https://ghcr.io"
 [[policy]]
 name = "acme"
 images = ["ghcr.io/**"]
-tlog = "off"
 [[policy.signer]]
 key = "acme.pub"
 "#;

@@ -6,33 +6,15 @@ use super::{GOOD, Lab};
 
 #[test]
 fn keys_of_later_versions() {
-    let text = format!(
-        "{GOOD}issuer = \"https://token.actions.githubusercontent.com\"\nidentity_regexp = \".*\"\n[trust]\noffline = true\n"
-    );
+    let text = format!("{GOOD}[telemetry]\nendpoint = \"http://127.0.0.1:4317\"\n");
     assert_snapshot!(Lab::new().problems(&text), @r#"
-    error: policy[0].signer[0].issuer: not in this version
-      --> proxy.toml:11:1
+    error: telemetry: not in this version
+      --> proxy.toml:10:2
        |
-    11 | issuer = "https://token.actions.githubusercontent.com"
-       | ^^^^^^
+    10 | [telemetry]
+       |  ^^^^^^^^^
        |
-       = help: keyless identities are not supported in this version; use `key = "FILE"`
-
-    error: policy[0].signer[0].identity_regexp: not in this version
-      --> proxy.toml:12:1
-       |
-    12 | identity_regexp = ".*"
-       | ^^^^^^^^^^^^^^^
-       |
-       = help: keyless identities are not supported in this version; use `key = "FILE"`
-
-    error: trust: not in this version
-      --> proxy.toml:13:2
-       |
-    13 | [trust]
-       |  ^^^^^
-       |
-       = help: this version has no trust root: signers are keys
+       = help: traces are not supported in this version; metrics are on the admin listener
     "#);
 }
 

@@ -57,7 +57,7 @@ key = "acme.pub"
     7 | [[policy]]
       | ^^^^^^^^^^
       |
-      = help: add [[policy.signer]] with key = "FILE", or write mode = "audit"
+      = help: add [[policy.signer]] with key = "FILE" or with issuer and identity, or write mode = "audit"
 
     error: policy[1]: nobody may sign: every image would be refused
      --> proxy.toml:8:1
@@ -65,7 +65,7 @@ key = "acme.pub"
     8 | [[policy]]
       | ^^^^^^^^^^
       |
-      = help: add [[policy.signer]] with key = "FILE", or write mode = "audit"
+      = help: add [[policy.signer]] with key = "FILE" or with issuer and identity, or write mode = "audit"
 
     error: policy[2].name: another policy has this name
       --> proxy.toml:12:8
@@ -200,40 +200,6 @@ images = [
        |     ^^^^^^^^^^^^^
        |
        = help: start with a registry, such as docker.io
-    "#);
-}
-
-#[test]
-fn the_transparency_log_must_be_written_off() {
-    let text = r#"
-[[policy]]
-name = "silent"
-images = ["ghcr.io/a/**"]
-[[policy.signer]]
-key = "acme.pub"
-[[policy]]
-name = "wishful"
-images = ["ghcr.io/b/**"]
-tlog = "required"
-[[policy.signer]]
-key = "acme.pub"
-"#;
-    assert_snapshot!(problems(text), @r#"
-    error: policy[0].tlog: missing
-      --> proxy.toml:10:1
-       |
-    10 | [[policy.signer]]
-       | ^^^^^^^^^^^^^^^^^
-       |
-       = help: this version checks keys without the transparency log, and a policy must say that it knows: tlog = "off"
-
-    error: policy[1].tlog: can only be "off" in this version
-      --> proxy.toml:15:8
-       |
-    15 | tlog = "required"
-       |        ^^^^^^^^^^
-       |
-       = help: this version checks keys without the transparency log, and a policy must say that it knows: tlog = "off"
     "#);
 }
 

@@ -65,7 +65,7 @@ manifest_size = "4MiB"
     3 | listen = ["127.0.0.1:5050"]
       | ^^^^^^
       |
-      = help: known here: version, server, upstream, network, policy, policy_default, cache, admin, log, limits
+      = help: known here: version, server, upstream, network, trust, policy, policy_default, cache, admin, log, limits
 
     error: server.listn: unknown key
      --> proxy.toml:5:1
@@ -134,14 +134,6 @@ manifest_size = "4MiB"
        |                      ^^^
        |
        = help: did you mean `ours`?
-
-    error: policy[0].tlog: missing
-      --> proxy.toml:17:1
-       |
-    17 | [[policy.signer]]
-       | ^^^^^^^^^^^^^^^^^
-       |
-       = help: this version checks keys without the transparency log, and a policy must say that it knows: tlog = "off"
 
     error: policy[0].signer[0].keys: unknown key
       --> proxy.toml:18:1
@@ -284,19 +276,11 @@ access = "yes"
        |
        = help: expected "any" or "all"
 
-    error: policy[0].docker_reference: invalid value: string "yes", expected "ignore", "repository" or { ours = "…", signed = "…" }
+    error: policy[0].docker_reference: invalid value: string "yes", expected "ignore", "repository", { exact = "…" } or { ours = "…", signed = "…" }
       --> proxy.toml:15:20
        |
     15 | docker_reference = "yes"
        |                    ^^^^^
-
-    error: policy[0].tlog: missing
-      --> proxy.toml:16:1
-       |
-    16 | [[policy.signer]]
-       | ^^^^^^^^^^^^^^^^^
-       |
-       = help: this version checks keys without the transparency log, and a policy must say that it knows: tlog = "off"
 
     error: policy[0].signer[0].not_after: invalid type: integer `2026`, expected a date such as 2026-01-31 or a time such as 2026-01-31T12:00:00Z
       --> proxy.toml:18:13

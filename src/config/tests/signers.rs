@@ -38,7 +38,7 @@ not_after = 2026-01-31T12:00:00
     11 | [[policy.signer]]
        | ^^^^^^^^^^^^^^^^^
        |
-       = help: name a file with a PEM public key: key = "FILE"
+       = help: name a PEM public key: key = "FILE"; or an identity: issuer = "https://…" and identity = "…"
 
     error: policy[0].signer[1].key: cannot read the file: No such file or directory (os error 2)
       --> proxy.toml:13:7

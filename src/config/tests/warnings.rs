@@ -24,7 +24,6 @@ mode = "audit"
 name = "late"
 images = ["ghcr.io/open/**", "ghcr.io/open/app", "ghcr.io/watched/app", "ghcr.io/watched/a/b", "gcr.io/**"]
 tlog = "off"
-require = "all"
 [[policy.signer]]
 key = "acme.pub"
 [[policy.signer]]
@@ -87,13 +86,21 @@ key = "acme-again.pub"
        |
        = help: add [upstream."gcr.io"], or take the pattern out
 
-    warning: policy[2].signer[1].key: the same key as `acme.pub`
-      --> proxy.toml:23:7
+    warning: policy[2].tlog: nothing proves when a key signed, nor that the signature was published
+      --> proxy.toml:18:8
        |
-    23 | key = "acme-again.pub"
+    18 | tlog = "off"
+       |        ^^^^^
+       |
+       = help: sign with the transparency log, and take the line out
+
+    warning: policy[2].signer[1].key: the same key as `acme.pub`
+      --> proxy.toml:22:7
+       |
+    22 | key = "acme-again.pub"
        |       ^^^^^^^^^^^^^^^^
        |
-       = help: one signature satisfies both, even with require = "all"
+       = help: take one of them out
     "#);
 }
 
@@ -137,9 +144,9 @@ fn open_doors() {
       = help: write "https://registry-1.docker.io"
 
     warning: admin.listen: reachable from other machines
-      --> proxy.toml:15:10
+      --> proxy.toml:14:10
        |
-    15 | listen = "0.0.0.0:5051"
+    14 | listen = "0.0.0.0:5051"
        |          ^^^^^^^^^^^^^^ not a loopback address
        |
        = help: it shows what was pulled and has no login; let only your monitoring reach it

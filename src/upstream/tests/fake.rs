@@ -16,6 +16,7 @@ use hyper::body::Frame;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::net::TcpListener;
+use tokio::sync::Notify;
 use tokio_rustls::TlsAcceptor;
 
 /// What the fake was asked.
@@ -39,6 +40,7 @@ pub struct Reply {
     headers: Vec<(&'static str, String)>,
     body: Body,
     after: Duration,
+    behind: Option<Arc<Notify>>,
 }
 
 enum Body {
@@ -52,11 +54,13 @@ enum Body {
     Cut(Bytes, Option<u64>),
     /// Never ends.
     Endless,
+    /// Never ends, and comes byte by byte, with this pause before each.
+    Drip(Duration),
 }
 
 impl Reply {
     pub fn status(status: u16) -> Self {
-        Self { status, headers: Vec::new(), body: Body::Whole(Bytes::new()), after: Duration::ZERO }
+        Self { status, headers: Vec::new(), body: Body::Whole(Bytes::new()), after: Duration::ZERO, behind: None }
     }
 
     pub fn ok(body: impl Into<Bytes>) -> Self {
@@ -83,6 +87,10 @@ impl Reply {
         Self { body: Body::Endless, ..Self::status(200) }
     }
 
+    pub fn drip(pause: Duration) -> Self {
+        Self { body: Body::Drip(pause), ..Self::status(200) }
+    }
+
     pub fn redirect(status: u16, location: impl Into<String>) -> Self {
         Self::status(status).header("location", location)
     }
@@ -95,6 +103,11 @@ impl Reply {
     /// Thinks for a while first.
     pub fn after(self, after: Duration) -> Self {
         Self { after, ..self }
+    }
+
+    /// Waits until it is told to go on.
+    pub fn behind(self, gate: &Arc<Notify>) -> Self {
+        Self { behind: Some(Arc::clone(gate)), ..self }
     }
 
     fn into_response(self) -> Response<BoxBody<Bytes, io::Error>> {
@@ -125,6 +138,10 @@ impl Reply {
                     tokio::time::sleep(Duration::from_millis(20)).await;
                     Err(io::ErrorKind::Other.into())
                 }))),
+                Body::Drip(pause) => body(stream::repeat(()).then(move |()| async move {
+                    tokio::time::sleep(pause).await;
+                    Ok(Bytes::from_static(b" "))
+                })),
                 Body::Endless => body(stream::repeat_with(|| Ok(Bytes::from_static(&[b' '; 16 * 1024])))),
             })
             .unwrap()
@@ -178,6 +195,9 @@ impl Fake {
                         log.lock().unwrap().push(seen);
                         async move {
                             tokio::time::sleep(reply.after).await;
+                            if let Some(gate) = &reply.behind {
+                                gate.notified().await;
+                            }
                             Ok::<_, Infallible>(reply.into_response())
                         }
                     });
@@ -203,6 +223,11 @@ impl Fake {
     /// Everything asked so far, in order.
     pub fn seen(&self) -> Vec<Seen> {
         self.seen.lock().unwrap().clone()
+    }
+
+    /// Forgets what was asked so far.
+    pub fn forget(&self) {
+        self.seen.lock().unwrap().clear();
     }
 
     /// How many questions had this in their target.

@@ -1,78 +1,16 @@
 //! Lists, and where signatures lie.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
 use super::fake::{Fake, Reply};
+use super::shelf::{BUNDLE, SUBJECT, Shelf, bundle, listed, outcome, signatures, subject, tag};
 use super::{INDEX, MANIFEST, descriptor, image, index, repository, upstream};
 use crate::oci::media_type::SIMPLE_SIGNING;
 use crate::oci::{ArtefactTag, Digest, Tag};
-use crate::upstream::{Collected, LookOutcome, Material, SignatureLimits, UpstreamError};
-
-const SUBJECT: &[u8] = b"the signed manifest";
-const BUNDLE: &str = "application/vnd.dev.sigstore.bundle.v0.3+json";
-
-fn subject() -> Digest {
-    Digest::of(SUBJECT)
-}
-
-fn tag(kind: ArtefactTag) -> String {
-    format!("manifests/{}", Tag::of_artefact(subject(), kind))
-}
-
-/// A registry that holds a few things, by the end of their path; everything else is 404.
-#[derive(Default, Clone)]
-struct Shelf {
-    things: HashMap<String, (&'static str, Bytes)>,
-}
-
-impl Shelf {
-    fn put(mut self, path: impl Into<String>, media_type: &'static str, bytes: impl Into<Bytes>) -> Self {
-        self.things.insert(path.into(), (media_type, bytes.into()));
-        self
-    }
-
-    fn manifest(self, bytes: &Bytes) -> Self {
-        self.put(format!("manifests/{}", Digest::of(bytes)), MANIFEST, bytes.clone())
-    }
-
-    fn blob(self, bytes: &[u8]) -> Self {
-        self.put(format!("blobs/{}", Digest::of(bytes)), "application/octet-stream", bytes.to_vec())
-    }
-
-    fn referrers(self, entries: &[String]) -> Self {
-        self.put(format!("referrers/{}", subject()), INDEX, index(entries))
-    }
-
-    fn answer(&self, target: &str) -> Reply {
-        match self.things.get(target.trim_start_matches("/v2/acme/app/")) {
-            Some((media_type, bytes)) => Reply::ok(bytes.clone()).header("content-type", *media_type),
-            None => Reply::status(404),
-        }
-    }
-
-    async fn collect(self, limits: &SignatureLimits) -> Collected {
-        let fake = Fake::start(move |seen| self.answer(&seen.target)).await;
-        upstream(&fake).signatures(&repository(), subject(), limits).await
-    }
-}
-
-fn outcome(collected: &Collected, place: &str) -> LookOutcome {
-    let look = collected.looked_at.iter().find(|look| look.place.starts_with(place));
-    look.unwrap_or_else(|| panic!("{place}: {:#?}", collected.looked_at)).outcome.clone()
-}
-
-/// A referrer with a bundle in it.
-fn bundle(bytes: &[u8]) -> Bytes {
-    image(&[descriptor(BUNDLE, bytes)], Some(SUBJECT))
-}
-
-fn listed(manifest: &Bytes) -> String {
-    descriptor(MANIFEST, manifest)
-}
+use crate::upstream::{LookOutcome, Material, SignatureLimits, UpstreamError, Wanted};
 
 #[tokio::test]
 async fn bundles_and_classic_signatures_are_found_together() {
@@ -122,7 +60,7 @@ async fn nothing_anywhere_is_absent_everywhere() {
 async fn a_failure_is_never_absence() {
     for status in [500, 503, 429, 401, 403] {
         let fake = Fake::start(move |_| Reply::status(status)).await;
-        let collected = upstream(&fake).signatures(&repository(), subject(), &SignatureLimits::default()).await;
+        let collected = signatures(&fake, &SignatureLimits::default()).await;
         assert_eq!(collected.looked_at.len(), 2);
         for look in collected.looked_at {
             assert!(matches!(look.outcome, LookOutcome::Failed(_)), "{status}: {look:?}");
@@ -134,7 +72,7 @@ async fn a_failure_is_never_absence() {
         false => Reply::ok("<html>"),
     })
     .await;
-    let collected = upstream(&fake).signatures(&repository(), subject(), &SignatureLimits::default()).await;
+    let collected = signatures(&fake, &SignatureLimits::default()).await;
     assert!(collected.looked_at.iter().all(|look| matches!(look.outcome, LookOutcome::Failed(_))), "{collected:?}");
 }
 
@@ -207,7 +145,7 @@ async fn the_deadline_ends_all_and_keeps_what_was_found() {
     .await;
     let limits = SignatureLimits { deadline: Duration::from_millis(700), ..SignatureLimits::default() };
     let start = Instant::now();
-    let collected = upstream(&fake).signatures(&repository(), subject(), &limits).await;
+    let collected = signatures(&fake, &limits).await;
     assert!(start.elapsed() < Duration::from_secs(2));
     assert_eq!(collected.found.len(), 1, "{collected:#?}");
     assert_eq!(outcome(&collected, "tag"), LookOutcome::Failed("deadline".to_owned()));
@@ -294,7 +232,7 @@ async fn looking_can_be_spawned() {
     let us = upstream(&fake);
     let task = tokio::spawn(async move {
         let limits = SignatureLimits::default();
-        Arc::clone(&us).signatures(&repository(), subject(), &limits).await
+        Arc::clone(&us).signatures(&repository(), subject(), Wanted::default(), &limits).await
     });
     assert_eq!(task.await.unwrap().looked_at.len(), 2);
 }

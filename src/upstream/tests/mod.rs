@@ -4,8 +4,11 @@
 mod content;
 mod fake;
 mod finding;
+mod floods;
 mod login;
+mod places;
 mod redirects;
+mod shelf;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -58,12 +61,12 @@ fn claim(bytes: &[u8]) -> Claim {
 }
 
 /// A descriptor in JSON.
-fn descriptor(media_type: &str, bytes: &[u8]) -> String {
+pub(super) fn descriptor(media_type: &str, bytes: &[u8]) -> String {
     format!(r#"{{"mediaType":"{media_type}","digest":"{}","size":{}}}"#, Digest::of(bytes), bytes.len())
 }
 
 /// An image manifest with these layers and, as a referrer, this subject; `{}` is its config.
-fn image(layers: &[String], subject: Option<&[u8]>) -> Bytes {
+pub(super) fn image(layers: &[String], subject: Option<&[u8]>) -> Bytes {
     let subject = subject.map_or_else(String::new, |s| format!(r#","subject":{}"#, descriptor(MANIFEST, s)));
     let config = descriptor("application/vnd.oci.empty.v1+json", b"{}");
     format!(
@@ -74,9 +77,9 @@ fn image(layers: &[String], subject: Option<&[u8]>) -> Bytes {
 }
 
 /// An index of these descriptors.
-fn index(entries: &[String]) -> Bytes {
+pub(super) fn index(entries: &[String]) -> Bytes {
     format!(r#"{{"schemaVersion":2,"mediaType":"{INDEX}","manifests":[{}]}}"#, entries.join(",")).into()
 }
 
-const MANIFEST: &str = crate::oci::media_type::OCI_MANIFEST;
+pub(super) const MANIFEST: &str = crate::oci::media_type::OCI_MANIFEST;
 const INDEX: &str = crate::oci::media_type::OCI_INDEX;

@@ -109,7 +109,7 @@ fn a_bundle_cannot_prove_a_repository() {
     let mut material = Bundle::honest();
     material.json = |json| json["docker-reference"] = serde_json::json!("registry.test/acme/app");
     let scene = Scene { reference: DockerReference::Repository, ..Scene::with([material.candidate()]) };
-    assert_eq!(scene.outcome(), refused(Reason::WrongReference));
+    assert_eq!(scene.outcome(), refused(Reason::MalformedSignature));
     for layout in LAYOUTS {
         assert_eq!(Scene { reference: DockerReference::Ignore, ..Scene::honest(layout) }.outcome(), ALLOWED);
     }

@@ -1,0 +1,136 @@
+//! What the gate says about an image, for people and for programs.
+
+mod cosign;
+mod json;
+#[cfg(test)]
+mod tests;
+mod text;
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use crate::oci::Repository;
+use crate::pull::{Explanation, PullError};
+use crate::trust::{Decision, Demand, Policy, Reason, Verdict};
+
+use super::Exit;
+
+/// What was asked, and where it is: what a report must know besides the outcome.
+#[derive(Clone, Debug)]
+pub struct Asked {
+    /// The image as it was named.
+    pub shown: String,
+    /// The repository, as rules see it.
+    pub repository: Repository,
+    /// The rules that it was judged by.
+    pub policy: Policy,
+    /// Where it really is.
+    pub place: Place,
+    /// Files of trusted roots, by the roots' names. The root that ships in the program has none.
+    pub root_files: BTreeMap<String, String>,
+}
+
+/// Where an image really is, for other tools.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// In a registry.
+    Registry {
+        /// Host, perhaps with a port, perhaps with a path in front of the repository's.
+        host: String,
+        /// Asked without TLS.
+        plain_http: bool,
+    },
+    /// In an OCI image layout folder.
+    Folder,
+}
+
+/// The outcome of a judgement as `verify` and `explain` show it.
+pub struct Report<'a> {
+    asked: &'a Asked,
+    result: &'a Result<Explanation, PullError>,
+}
+
+/// Why it was, or in audit mode would have been, refused.
+struct Refused<'a> {
+    reason: Reason,
+    detail: &'a str,
+    next_step: &'a str,
+}
+
+impl<'a> Report<'a> {
+    /// Of what was asked.
+    pub fn new(asked: &'a Asked, result: &'a Result<Explanation, PullError>) -> Self {
+        Self { asked, result }
+    }
+
+    /// What the command exits with. "Could not check" is never mixed with "refused".
+    pub fn exit(&self) -> Exit {
+        match self.result {
+            Ok(explained) if explained.verdict.is_verified() => Exit::Ok,
+            Ok(explained) if matches!(explained.verdict.decision, Decision::Unknown { .. }) => Exit::Unavailable,
+            Ok(_) | Err(PullError::Refused(_)) => Exit::Denied,
+            Err(PullError::UnknownRegistry(_)) => Exit::Usage,
+            Err(PullError::NotFound { .. }) => Exit::NotFound,
+            Err(PullError::CouldNotCheck { .. } | PullError::Upstream { .. }) => Exit::Unavailable,
+            Err(PullError::BadContent { .. }) => Exit::Integrity,
+            Err(PullError::Range { .. } | PullError::Internal(_)) => Exit::Internal,
+        }
+    }
+
+    /// For people. `steps` shows every look-up and every check.
+    pub fn text(&self, steps: bool) -> String {
+        text::text(self, steps)
+    }
+
+    /// For programs: one object, schema `assay.verify/v1`.
+    pub fn json(&self) -> Value {
+        json::json(self)
+    }
+
+    fn verdict(&self) -> Option<&Verdict> {
+        match self.result {
+            Ok(explained) => Some(&explained.verdict),
+            Err(PullError::Refused(refusal)) => refusal.verdict.as_deref(),
+            Err(PullError::CouldNotCheck { verdict, .. }) => verdict.as_deref(),
+            Err(_) => None,
+        }
+    }
+
+    /// What the rule that decided demands.
+    fn demand(&self) -> Option<&Demand> {
+        let rule = self.asked.policy.rule_for(&self.asked.repository)?;
+        rule.demand().filter(|_| self.verdict().is_some_and(|verdict| verdict.rule == rule.name()))
+    }
+
+    fn refused(&self) -> Option<Refused<'_>> {
+        match self.result {
+            Err(PullError::Refused(refusal)) => {
+                Some(Refused { reason: refusal.reason, detail: &refusal.detail, next_step: &refusal.next_step })
+            }
+            _ => {
+                let (reason, detail) = self.verdict()?.refusal()?;
+                Some(Refused { reason, detail, next_step: reason.next_step() })
+            }
+        }
+    }
+
+    /// One word, or two.
+    fn outcome(&self) -> &'static str {
+        match self.result {
+            Ok(explained) => match &explained.verdict.decision {
+                Decision::Verified { .. } => "verified",
+                Decision::Artefact => "artefact",
+                Decision::Unchecked => "not checked",
+                Decision::Refused { .. } => "would be refused",
+                Decision::Unknown { .. } => "could not check",
+            },
+            Err(PullError::Refused(_)) => "refused",
+            Err(PullError::NotFound { .. }) => "not found",
+            Err(PullError::CouldNotCheck { .. } | PullError::Upstream { .. }) => "could not check",
+            Err(PullError::BadContent { .. }) => "bad content",
+            Err(PullError::UnknownRegistry(_)) => "not configured",
+            Err(PullError::Range { .. } | PullError::Internal(_)) => "internal error",
+        }
+    }
+}

@@ -1,0 +1,203 @@
+//! An upstream: a registry or a folder, and what may be asked of either.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::body::BlobStream;
+use super::client::Client;
+use super::error::UpstreamError;
+use super::layout::Layout;
+use super::listing::TagPage;
+use super::referrers::Referrers;
+use super::signatures::{Collected, SignatureLimits, Wanted};
+use crate::oci::{Claim, Digest, MANIFEST_MAX, Manifest, Reference, Registry, Repository, Tag};
+
+/// A configured upstream. What comes back are claims: a manifest or small blob asked by digest has that
+/// digest, but nobody has vouched for it yet.
+#[derive(Debug)]
+pub struct Upstream {
+    registry: Registry,
+    source: Arc<Source>,
+    signatures_in: Option<Elsewhere>,
+}
+
+/// Where content really comes from.
+#[derive(Debug)]
+pub(super) enum Source {
+    /// Over the network.
+    Registry(Box<Client>),
+    /// An OCI image layout. It holds one image or a few, and asks nobody which repository is meant.
+    Folder(Layout),
+}
+
+/// A repository that holds the signatures of others.
+#[derive(Debug)]
+pub(super) struct Elsewhere {
+    pub(super) source: Arc<Source>,
+    pub(super) repository: Repository,
+}
+
+impl Upstream {
+    pub(super) fn new(registry: Registry, source: Arc<Source>, signatures_in: Option<Elsewhere>) -> Self {
+        Self { registry, source, signatures_in }
+    }
+
+    /// The name under which it is configured.
+    pub fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    /// The folder, if it is one.
+    pub fn layout(&self) -> Option<&Layout> {
+        match self.source.as_ref() {
+            Source::Folder(layout) => Some(layout),
+            Source::Registry(_) => None,
+        }
+    }
+
+    /// The repository in which the signatures of all its images are looked for, if that is set.
+    pub fn signatures_in(&self) -> Option<&Repository> {
+        self.signatures_in.as_ref().map(|elsewhere| &elsewhere.repository)
+    }
+
+    /// Asks which digest a tag has now (HEAD). `None` when upstream answers without a sha256 digest.
+    ///
+    /// # Errors
+    /// `NotFound` when there is no such tag; see [`UpstreamError`]. Ends within 30 s. Cancel safe.
+    pub async fn resolve(&self, repository: &Repository, tag: &Tag) -> Result<Option<Digest>, UpstreamError> {
+        match self.source.as_ref() {
+            Source::Registry(client) => client.resolve(repository, tag).await,
+            Source::Folder(layout) => layout.resolve(tag).map(Some),
+        }
+    }
+
+    /// Fetches a manifest of at most [`MANIFEST_MAX`] bytes. Asked by digest, it has that digest.
+    ///
+    /// # Errors
+    /// `Lied` when the bytes hash to something else, `TooLarge`, `Manifest` when they are none that we
+    /// serve; see [`UpstreamError`]. Ends within 30 s. Cancel safe.
+    pub async fn manifest(&self, repository: &Repository, reference: &Reference) -> Result<Manifest, UpstreamError> {
+        self.source.manifest_within(repository, reference, MANIFEST_MAX as u64).await
+    }
+
+    /// Starts to fetch a blob; returns when the headers are here. The bytes are counted, **not** hashed:
+    /// that is the spool's work. The stream has 5 minutes, plus a second for each 32 KiB of its size.
+    ///
+    /// # Errors
+    /// `Lied` at once when another length than `claim.size` is announced or the content is encoded; see
+    /// [`UpstreamError`] and [`BlobStream`]. May wait for one of 64 places. Cancel safe.
+    pub async fn blob(&self, repository: &Repository, claim: Claim) -> Result<BlobStream, UpstreamError> {
+        match self.source.as_ref() {
+            Source::Registry(client) => client.blob(repository, claim).await,
+            Source::Folder(layout) => layout.blob(claim).await,
+        }
+    }
+
+    /// Fetches a whole blob into memory; its size and digest are those of `claim`.
+    ///
+    /// # Errors
+    /// `TooLarge`, without asking, when `claim.size` is more than `max`; `Lied` when the content does not
+    /// fit the claim; see [`UpstreamError`]. Ends within 30 s. Cancel safe.
+    pub async fn small_blob(&self, repository: &Repository, claim: Claim, max: u64) -> Result<Bytes, UpstreamError> {
+        self.source.small_blob(repository, claim, max).await
+    }
+
+    /// Asks for everything that refers to `subject` (distribution spec, "Listing Referrers"), without a
+    /// filter: registries report types differently. Follows up to 4 pages and takes up to `max` entries.
+    /// `None` means that the registry has no such list, not that the list is empty.
+    ///
+    /// # Errors
+    /// See [`UpstreamError`]; a page may take 30 s. Cancel safe.
+    pub async fn referrers(
+        &self,
+        repository: &Repository,
+        subject: Digest,
+        max: usize,
+    ) -> Result<Option<Referrers>, UpstreamError> {
+        self.source.referrers(repository, subject, max).await
+    }
+
+    /// Asks for tags: at most `n`, those behind `last`.
+    ///
+    /// # Errors
+    /// `TooLarge` for a page of more than 4 MiB, `Lied` when it is no list of tags; see
+    /// [`UpstreamError`]. Ends within 30 s. Cancel safe.
+    pub async fn tags(
+        &self,
+        repository: &Repository,
+        n: Option<u32>,
+        last: Option<&Tag>,
+    ) -> Result<TagPage, UpstreamError> {
+        match self.source.as_ref() {
+            Source::Registry(client) => client.tags(repository, n, last).await,
+            Source::Folder(layout) => Ok(layout.tags(n, last)),
+        }
+    }
+
+    /// Fetches everything that may be a signature of `subject`, from all places at once: beside the
+    /// image, or in the one repository that this upstream keeps its signatures in.
+    ///
+    /// Never fails as a whole: each place has its own outcome. Ends at `limits.deadline`; what was found
+    /// by then is kept, and what was not done is `Failed`. Cancel safe.
+    pub async fn signatures(
+        &self,
+        repository: &Repository,
+        subject: Digest,
+        wanted: Wanted,
+        limits: &SignatureLimits,
+    ) -> Collected {
+        match &self.signatures_in {
+            None => self.source.signatures(repository, subject, wanted, limits).await,
+            Some(Elsewhere { source, repository }) => {
+                source.signatures(repository, subject, wanted, limits).await.located(repository)
+            }
+        }
+    }
+}
+
+impl Source {
+    pub(super) async fn manifest_within(
+        &self,
+        repository: &Repository,
+        reference: &Reference,
+        limit: u64,
+    ) -> Result<Manifest, UpstreamError> {
+        match self {
+            Self::Registry(client) => client.manifest_within(repository, reference, limit).await,
+            Self::Folder(layout) => layout.manifest_within(reference, limit).await,
+        }
+    }
+
+    pub(super) async fn small_blob(
+        &self,
+        repository: &Repository,
+        claim: Claim,
+        max: u64,
+    ) -> Result<Bytes, UpstreamError> {
+        match self {
+            Self::Registry(client) => client.small_blob(repository, claim, max).await,
+            Self::Folder(layout) => layout.small_blob(claim, max).await,
+        }
+    }
+
+    pub(super) async fn referrers(
+        &self,
+        repository: &Repository,
+        subject: Digest,
+        max: usize,
+    ) -> Result<Option<Referrers>, UpstreamError> {
+        match self {
+            Self::Registry(client) => client.referrers(repository, subject, max).await,
+            Self::Folder(layout) => layout.referrers(subject, max).map(Some),
+        }
+    }
+
+    /// Whether a registry answered lately that it has no referrers API.
+    pub(super) fn lately_without_referrers(&self) -> bool {
+        match self {
+            Self::Registry(client) => client.without_referrers.happened(),
+            Self::Folder(_) => false,
+        }
+    }
+}
