@@ -128,15 +128,30 @@ pub(super) fn attestation_as_bundle(envelope: &[u8], annotations: &Annotations, 
         return Err(malformed("envelope", format!("there is a signature in it and one in annotation `{SIGNATURE}`")));
     }
     let content = serde_json::from_slice(envelope).map_err(|why| malformed("envelope", said(why)))?;
+    same_envelope(envelope, annotations, tlog)?;
     bundle("dsseEnvelope", content, annotations, tlog)
+}
+
+/// The log recorded these very bytes, and no other spelling of the same envelope: the bundle that is made of them has
+/// a spelling of its own.
+fn same_envelope(envelope: &[u8], annotations: &Annotations, tlog: Tlog) -> Result<(), Failure> {
+    let Some(text) = annotation(annotations, LOG_ENTRY)?.filter(|_| tlog != Tlog::Off) else { return Ok(()) };
+    let body = log_entry(text)?["canonicalizedBody"].as_str().map(|body| STANDARD.decode(body).unwrap_or_default());
+    let body: Value = serde_json::from_slice(&body.unwrap_or_default()).unwrap_or_default();
+    match body.pointer("/spec/envelopeHash/value").and_then(Value::as_str) {
+        Some(logged) if logged != hex::encode(Sha256::digest(envelope)) => {
+            Err(malformed("envelope", "the log recorded an envelope of other bytes"))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn bundle(kind: &str, content: Value, annotations: &Annotations, tlog: Tlog) -> Result<Bundle, Failure> {
     let mut material = serde_json::Map::new();
     let certificate = annotation(annotations, CERTIFICATE)?;
     let bare = certificate.is_none() && tlog == Tlog::Off;
-    let proof = |name| if bare { Ok(None) } else { annotation(annotations, name) };
-    let entry = proof(LOG_ENTRY)?.map(log_entry).transpose()?;
+    // Read even where it cannot count, as cosign does.
+    let entry = annotation(annotations, LOG_ENTRY)?.map(log_entry).transpose()?.filter(|_| !bare);
     match (certificate, &entry) {
         (Some(pem), Some(_)) => {
             let chain = json!({ "certificates": [{ "rawBytes": leaf(pem)? }] });
@@ -157,7 +172,6 @@ fn bundle(kind: &str, content: Value, annotations: &Annotations, tlog: Tlog) -> 
         }
         material.insert("tlogEntries".to_owned(), json!([entry]));
     }
-    // Read even where it cannot count, as cosign does.
     let token = annotation(annotations, TIMESTAMP)?.map(timestamp).transpose()?.flatten();
     if let Some(token) = token.filter(|_| !bare) {
         let data = json!({ "rfc3161Timestamps": [{ "signedTimestamp": token }] });
@@ -184,12 +198,11 @@ fn one_line(text: &str) -> String {
     text.chars().filter(|c| !matches!(c, '\r' | '\n')).collect()
 }
 
-/// The certificate of a PEM text that holds one, in base64.
+/// The first certificate of a PEM text that holds certificates and nothing else, in base64.
 fn leaf(pem: &str) -> Result<String, Failure> {
-    match certificate(pem)? {
-        (body, "") => Ok(body),
-        _ => Err(malformed("certificate", "something follows the certificate in its annotation")),
-    }
+    let (body, rest) = certificate(pem)?;
+    chain(rest)?;
+    Ok(body)
 }
 
 /// Checks that a text holds certificates and nothing else.
@@ -276,4 +289,55 @@ pub(super) fn is_about(claims: &ImageClaims, digest: Digest) -> Result<(), Failu
 
 fn malformed(check: &'static str, why: impl Into<String>) -> Failure {
     Failure::new(check, Reason::MalformedSignature, why)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SIGNATURE_ANNOTATION: (&str, &str) = (SIGNATURE, "MEUCIFDIACdl");
+
+    fn read(more: &[(&str, &str)]) -> Result<Bundle, Failure> {
+        let pairs = [SIGNATURE_ANNOTATION].into_iter().chain(more.iter().copied());
+        as_bundle(b"{}", &pairs.map(|(name, text)| (name.to_owned(), text.to_owned())).collect(), Tlog::Off)
+    }
+
+    /// Differences to cosign that mutated annotations brought to light: it reads them all, and as they are.
+    #[test]
+    fn an_annotation_that_cosign_cannot_read_is_refused() {
+        assert!(read(&[]).is_ok());
+        assert!(read(&[(TIMESTAMP, ""), (LOG_ENTRY, ""), (CERTIFICATE, ""), (CHAIN, "")]).is_ok());
+        for bad in
+            [(TIMESTAMP, " "), (LOG_ENTRY, " "), (CERTIFICATE, " "), (SIGNATURE, "MEUCIFDIACdl "), (TIMESTAMP, "[]")]
+        {
+            assert!(read(&[bad]).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_text_of_certificates_holds_nothing_else() {
+        assert!(chain("").is_ok());
+        for bad in ["null", " ", "-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----\n"] {
+            assert!(chain(bad).is_err(), "{bad:?}");
+        }
+        let block = "-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----";
+        assert_eq!(certificate(&format!("{block}\n")).unwrap(), ("MAA=".to_owned(), ""));
+        assert_eq!(certificate(&format!("{block}\n\0")).unwrap(), ("MAA=".to_owned(), "\0"));
+    }
+
+    #[test]
+    fn optional_is_an_object_or_nothing() {
+        let payload = |optional: &str| {
+            let digest = "0".repeat(64);
+            format!(
+                r#"{{"critical":{{"identity":{{}},"image":{{"docker-manifest-digest":"sha256:{digest}"}},"type":"{PAYLOAD_TYPE}"}},"optional":{optional}}}"#
+            )
+        };
+        for good in ["null", "{}", r#"{"build":"42"}"#] {
+            assert!(claims(payload(good).as_bytes()).is_ok(), "{good}");
+        }
+        for bad in ["[]", r#""x""#, "1"] {
+            assert!(claims(payload(bad).as_bytes()).is_err(), "{bad}");
+        }
+    }
 }

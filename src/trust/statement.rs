@@ -75,6 +75,10 @@ impl Statement {
         if !objects.into_iter().all(|value| value.is_object() || value.is_null()) {
             return Err(malformed("the predicate or a subject's annotations are no object".to_owned()));
         }
+        let digests = statement.subject.iter().flat_map(|subject| subject.digest.values());
+        if !digests.into_iter().all(|digest| hex::decode(digest).is_ok()) {
+            return Err(malformed("a subject's digest is not hexadecimal".to_owned()));
+        }
         if ![STATEMENT_V1, STATEMENT_V01].contains(&statement.kind.as_str()) {
             let detail = format!("found `{}`, expected `{STATEMENT_V1}`", statement.kind);
             return Err(Failure::new("statement", Reason::NotASignature, detail));

@@ -4,6 +4,7 @@ import argparse
 import sys
 
 import clients
+import differential.suite
 import images
 import registries
 import situations
@@ -18,7 +19,7 @@ STRAINS = ["load", "crash"]   # of assay alone, without clients and without a co
 
 def main():
     parser = argparse.ArgumentParser()
-    names = [client.name for client in clients.ALL] + ["cosign"] + STRAINS
+    names = [client.name for client in clients.ALL] + ["cosign", "differential"] + STRAINS
     parser.add_argument("--folder", required=True)
     parser.add_argument("--tools", required=True)
     parser.add_argument("--assay")
@@ -31,8 +32,10 @@ def main():
     report = Report()
     try:
         upstreams = registries.start(workspace)
-        if set(wanted) - set(STRAINS):
+        if set(wanted) - {"differential", *STRAINS}:
             with_clients(workspace, options, wanted, upstreams, report)
+        if "differential" in wanted and not options.without_assay:
+            differential.suite.run(workspace, options.assay, report)
         if not options.without_assay:
             under_strain(workspace, options.assay, wanted, upstreams[0], report)
     finally:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from .seeds import CLAIMS, PREDICATES
 
 TIMEOUT_S = 60   # of one question; a quarter of a second is usual
-ASSAY_REFUSES, ASSAY_COULD_NOT = 3, 5   # exit codes of `assay verify`
+CODES = {3: "REFUSED", 5: "COULD NOT CHECK"}   # exit codes of `assay verify`
 
 
 @dataclass
@@ -69,14 +69,15 @@ class Assay:
 
     @staticmethod
     def read(code, report):
-        verdict = report.get("verdict") or {}
-        decision = verdict.get("decision", report)
         checks = [
-            f"{check['name']}: {check['detail']}" for candidate in verdict.get("candidates", []) for check in candidate["checks"]
+            f"{check['name']}: {check['detail']}" for candidate in report.get("candidates") or [] for check in candidate["checks"]
             if check["outcome"] == "failed"
         ]
-        reason = "" if code == 0 else decision.get("reason") or {ASSAY_COULD_NOT: "UNKNOWN"}.get(code, f"EXIT {code}")
-        return Answer(code == 0, decision.get("detail", ""), reason, checks)
+        for look in report.get("looked_at") or []:
+            if isinstance(look["found"], dict) and "candidates" not in look["found"]:
+                checks += [f"{kind}: {why}" for kind, why in look["found"].items()]
+        reason = "" if code == 0 else report.get("reason") or CODES.get(code, f"EXIT {code}")
+        return Answer(code == 0, report.get("detail") or "", reason, checks)
 
     @staticmethod
     def words(demand):

@@ -1,18 +1,15 @@
 """The order of things: the seeds as they are, then thousands of mutated ones; each judged by both."""
 
 import copy
-import json
-import os
 import random
 import time
-from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 from . import classes, mutations, seeds, signing
 from .image import ATTESTATION, BUNDLE, SIGNATURE
-from .judges import Answer, Assay, Cosign
+from .judges import Answer, Cosign
 from .layout_registry import LayoutRegistry
 
 WORKERS = 2
@@ -49,7 +46,8 @@ class Result:
     cosign: Answer
     assay: Answer
     known: str = ""       # the class of the difference
-    alone: Answer = None  # what cosign says of the classic signatures alone, where that decides
+    alone: Answer = None            # what cosign says of the classic signatures alone …
+    cosign_of_newer: Answer = None  # … and of the same bundles as v0.3, where Assay accepts and cosign did not
 
 
 class Differential:
@@ -129,10 +127,20 @@ class Differential:
         name = f"case-{case.number + len(self.originals):06}"
         cosign, assay = self.ask(name, case.image, case.seed.demand)
         result = Result(case, cosign, assay)
-        if assay.accepted and not cosign.accepted and case.image.of_kind(BUNDLE):
-            result.alone = self.classic_alone(name, case)
+        if assay.accepted and not cosign.accepted:
+            self.ask_why(result, name)
         result.known = classes.of(result)
         return result
+
+    def ask_why(self, result, name):
+        """Asks cosign about the same signatures without what makes it look away."""
+        demand = result.case.seed.demand
+        classic, newer = copy.deepcopy(result.case.image), copy.deepcopy(result.case.image)
+        classic.carriers = classic.of_kind(SIGNATURE) + classic.of_kind(ATTESTATION)
+        if classic.carriers and newer.of_kind(BUNDLE):
+            result.alone = self.ask(name, classic, demand)[0]
+        if classes.newer(newer):
+            result.cosign_of_newer = self.ask(name, newer, demand)[0]
 
     def ask(self, name, image, demand):
         self.registry.add(name, image.published())
@@ -141,8 +149,3 @@ class Differential:
             return self.cosign.judge(full, demand), self.assay.judge(full, demand)
         finally:
             self.registry.remove(name)
-
-    def classic_alone(self, name, case):
-        image = copy.deepcopy(case.image)
-        image.carriers = image.of_kind(SIGNATURE) + image.of_kind(ATTESTATION)
-        return self.ask(name, image, case.seed.demand)[0]
