@@ -150,8 +150,14 @@ fn bundle(kind: &str, content: Value, annotations: &Annotations, tlog: Tlog) -> 
     let mut material = serde_json::Map::new();
     let certificate = annotation(annotations, CERTIFICATE)?;
     let bare = certificate.is_none() && tlog == Tlog::Off;
-    // Read even where it cannot count, as cosign does.
-    let entry = annotation(annotations, LOG_ENTRY)?.map(log_entry).transpose()?.filter(|_| !bare);
+    // Where it cannot count it must still be an object, as for cosign.
+    let entry = match annotation(annotations, LOG_ENTRY)? {
+        Some(text) if bare => {
+            serde_json::from_str::<serde_json::Map<String, Value>>(text).map_err(|why| malformed("log", said(why)))?;
+            None
+        }
+        text => text.map(log_entry).transpose()?,
+    };
     match (certificate, &entry) {
         (Some(pem), Some(_)) => {
             let chain = json!({ "certificates": [{ "rawBytes": leaf(pem)? }] });
@@ -308,7 +314,7 @@ mod tests {
         assert!(read(&[]).is_ok());
         assert!(read(&[(TIMESTAMP, ""), (LOG_ENTRY, ""), (CERTIFICATE, ""), (CHAIN, "")]).is_ok());
         for bad in
-            [(TIMESTAMP, " "), (LOG_ENTRY, " "), (CERTIFICATE, " "), (SIGNATURE, "MEUCIFDIACdl "), (TIMESTAMP, "[]")]
+            [(TIMESTAMP, " "), (LOG_ENTRY, " "), (CERTIFICATE, " "), (SIGNATURE, "MEUCIFDIACdl "), (TIMESTAMP, "x")]
         {
             assert!(read(&[bad]).is_err(), "{bad:?}");
         }
