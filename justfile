@@ -19,7 +19,7 @@ lint:
     cargo fmt --check
     cargo clippy --locked --all-targets -- -D warnings
 
-# Real registries, cosign, docker, containerd, podman, skopeo; needs root, go, apt (see tests/e2e/run)
+# Real registries, cosign and Sigstore servers, docker, containerd, podman, skopeo; needs root, go, apt (see tests/e2e/run)
 e2e *arguments:
     tests/e2e/run {{ arguments }}
 

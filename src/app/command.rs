@@ -73,13 +73,10 @@ async fn dispatch(args: Args) -> Result<Exit, Failure> {
             Ok(demo::demo(*once, *port).await?)
         }
         Command::Serve { input, listen } => {
-            let mut settings = settings(&args, input.config.as_deref())?;
+            let settings = settings(&args, input.config.as_deref())?;
             let written = settings.log;
             log(&args, log_format(written.format), args.level(written.level.as_str()))?;
-            if !listen.is_empty() {
-                settings.server.listen.clone_from(listen);
-            }
-            Ok(serve::serve(settings).await?)
+            Ok(serve::serve(settings, config_file(input.config.as_deref()), listen).await?)
         }
         Command::Verify { image, signers, no_find_parent, json, input } => {
             log(&args, LogFormat::Text, level)?;

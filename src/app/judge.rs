@@ -10,7 +10,7 @@ use anyhow::Context as _;
 
 use crate::cli::{Args, Asked, Exit, ImageArgs, ImageArgument, Input, Place, Show, SignerArgs, judge_image};
 use crate::config::Settings;
-use crate::oci::{ImageName, Reference, Registry, Repository};
+use crate::oci::{Digest, ImageName, Reference, Registry, Repository};
 use crate::tasks::Tasks;
 use crate::trust::{
     Enforcement, KeySigner, ParentSearch, Pattern, Policy, PublicKey, ROOT_MAX, Rule, Terms, TrustRoot,
@@ -59,6 +59,7 @@ pub(super) async fn judge(
         shown: image.image.to_string(),
         repository: subject.name.repository.clone(),
         policy: policy.clone(),
+        by_arguments: named,
         place: subject.place(&settings),
         root_files,
     };
@@ -190,16 +191,36 @@ fn policy(
     by: &By<'_>,
     named: bool,
 ) -> Result<(Policy, BTreeMap<String, String>), Failure> {
-    match by {
+    let files = root_files(settings);
+    Ok(match by {
         By::Signers { signers, find_parent } if named => {
             let terms = Terms { parent_search: find_parent.then_some(FIND_PARENT), ..Terms::default() };
-            let policy = of_signers(signers, image, terms).map_err(usage)?;
-            Ok((policy, BTreeMap::new()))
+            (of_signers(signers, image, &settings.default_root, terms).map_err(usage)?, files)
         }
-        By::Signers { find_parent, .. } => Ok((with_search(&settings.policy, *find_parent), BTreeMap::new())),
-        By::Policy { file: None } => Ok((settings.policy.clone(), BTreeMap::new())),
-        By::Policy { file: Some(path) } => Ok((self::settings(args, Some(path))?.policy, BTreeMap::new())),
+        By::Signers { find_parent, .. } => (with_search(&settings.policy, *find_parent), files),
+        By::Policy { file: None } => (settings.policy.clone(), files),
+        By::Policy { file: Some(path) } => {
+            let other = self::settings(args, Some(path))?;
+            let files = root_files(&other);
+            (other.policy, files)
+        }
+    })
+}
+
+/// Where the roots of a configuration lie, by their names, for the command lines of other tools.
+fn root_files(settings: &Settings) -> BTreeMap<String, String> {
+    let demands = settings.policy.rules().iter().filter_map(|rule| rule.demand());
+    let roots = demands.flat_map(|demand| &demand.roots).chain([&settings.default_root]);
+    let mut names: BTreeMap<_, _> = roots.map(|root| (root.fingerprint(), root.name())).collect();
+    let mut files = BTreeMap::new();
+    for path in &settings.trust_files {
+        // It was read a moment ago; if it cannot be read now, the root's name must do.
+        let Ok(bytes) = read(path, ROOT_MAX) else { continue };
+        if let Some(name) = names.remove(&Digest::of(&bytes)) {
+            files.insert(name.to_owned(), path.display().to_string());
+        }
     }
+    files
 }
 
 /// The same rules; each looks for parents as `verify` does, and at least as far as it says itself.
@@ -213,10 +234,15 @@ fn with_search(policy: &Policy, find_parent: bool) -> Policy {
 }
 
 /// One rule, for this repository, that asks for what the command line says.
-fn of_signers(signers: &SignerArgs, image: &ImageName, terms: Terms) -> anyhow::Result<Policy> {
+fn of_signers(
+    signers: &SignerArgs,
+    image: &ImageName,
+    default_root: &TrustRoot,
+    terms: Terms,
+) -> anyhow::Result<Policy> {
     let keys = signers.keys.iter().map(|path| key(path)).collect::<anyhow::Result<Vec<_>>>()?;
     let roots = match signers.trust_roots.as_slice() {
-        [] => vec![TrustRoot::public_good()?],
+        [] => vec![default_root.clone()],
         named => named.iter().map(|path| root(path)).collect::<anyhow::Result<Vec<_>>>()?,
     };
     let enforcement = Enforcement::Enforce(signers.demand(keys, roots)?);

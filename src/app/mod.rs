@@ -6,6 +6,7 @@ mod command;
 mod demo;
 mod judge;
 mod parts;
+mod reload;
 mod serve;
 mod trust;
 

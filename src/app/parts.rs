@@ -75,6 +75,7 @@ fn upstream(written: &config::Upstream) -> UpstreamOptions {
         },
         token_realms: written.token_realms.iter().map(ToString::to_string).collect(),
         redirect_hosts: written.redirect_hosts.iter().map(ToString::to_string).collect(),
+        signatures_in: written.signatures_in.clone(),
         ..UpstreamOptions::new(written.registry.clone(), written.url.clone())
     }
 }

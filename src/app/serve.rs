@@ -1,6 +1,7 @@
 //! `assay serve`: listeners, puller, and the order in which everything stops.
 
-use std::path::Path;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,6 +18,7 @@ use crate::tasks::Tasks;
 use crate::telemetry::{CacheOutcome, Metrics, RequestKind, RequestSeen, VerdictOutcome};
 
 use super::parts;
+use super::reload::Reload;
 
 /// Connections to the admin listener: a few probes and scrapers.
 const ADMIN_CONNECTIONS: usize = 64;
@@ -26,7 +28,20 @@ const LAST_GRACE: Duration = Duration::from_secs(5);
 
 /// Serves until SIGTERM or Ctrl-C. Stops in this order, each step with a deadline: stop accepting and
 /// drain connections, let fetches end or drop their spools, close the ledger.
-pub(super) async fn serve(settings: Settings) -> anyhow::Result<Exit> {
+///
+/// `config` is the file that the settings came from, which is read again when it changes; `listen`, if it is
+/// not empty, takes the place of the addresses in it.
+pub(super) async fn serve(
+    mut settings: Settings,
+    config: Option<PathBuf>,
+    listen: &[SocketAddr],
+) -> anyhow::Result<Exit> {
+    // First of all: until there is a handler, this signal ends the program.
+    let hang_up = signal(SignalKind::hangup()).context("cannot handle SIGHUP")?;
+    let as_written = settings.clone();
+    if !listen.is_empty() {
+        settings.server.listen = listen.to_vec();
+    }
     let tasks = Tasks::new();
     let upstreams = parts::upstreams(&settings, Vec::new())?;
     let metrics = Arc::new(Metrics::new());
@@ -72,7 +87,9 @@ pub(super) async fn serve(settings: Settings) -> anyhow::Result<Exit> {
         tracing::info!("stopping");
         stop.cancel();
     };
-    let (registry, _, ()) = tokio::join!(registry, admin, asked_to_stop);
+    let reload = Reload::new(as_written, config, Arc::clone(&puller), Arc::clone(&metrics));
+    let reload = reload.run(hang_up, stop.clone());
+    let (registry, _, (), ()) = tokio::join!(registry, admin, asked_to_stop, reload);
     for outcome in registry {
         if !outcome {
             tracing::warn!("some responses were cut off: the grace period was over");
@@ -151,13 +168,9 @@ fn listener_options(server: &Server, metrics: &Arc<Metrics>) -> anyhow::Result<L
 
 async fn wait_for_signal() {
     let mut terminate = signal(SignalKind::terminate()).expect("signal handlers can be installed");
-    let mut hang_up = signal(SignalKind::hangup()).expect("signal handlers can be installed");
-    loop {
-        tokio::select! {
-            // All only wait.
-            _ = terminate.recv() => return,
-            _ = tokio::signal::ctrl_c() => return,
-            _ = hang_up.recv() => tracing::warn!("SIGHUP does nothing yet: restart to read the configuration again"),
-        }
+    tokio::select! {
+        // Both only wait.
+        _ = terminate.recv() => {}
+        _ = tokio::signal::ctrl_c() => {}
     }
 }

@@ -81,7 +81,7 @@ pub enum Command {
         image: ImageArgs,
         /// Who must have signed
         #[command(flatten)]
-        signers: SignerArgs,
+        signers: Box<SignerArgs>,
         /// Do not look through the repository's tags for an index that names a platform's manifest
         #[arg(long)]
         no_find_parent: bool,

@@ -6,7 +6,7 @@ use clap::ValueEnum;
 
 use crate::trust::{
     About, AttestationDemand, CLAIMS, Demand, DockerReference, ExpressionError, IdentitySigner, KeySigner, Matcher,
-    PUBLIC_GOOD, Require, Signer, Tlog, TrustRoot,
+    PUBLIC_GOOD, Require, Signer, Tlog, TrustRoot, predicate_type,
 };
 
 /// Who must have signed, as `verify` is told. One of the signers is enough.
@@ -138,8 +138,8 @@ impl SignerArgs {
     pub fn demand(&self, keys: Vec<KeySigner>, roots: Vec<TrustRoot>) -> Result<Demand, SignerArgsError> {
         let signers: Vec<Signer> =
             keys.into_iter().map(Signer::Key).chain(self.identity_signer()?.map(Signer::Identity)).collect();
-        let attestation = |predicate_type: &String| AttestationDemand {
-            predicate_type: predicate_type.clone(),
+        let attestation = |word: &String| AttestationDemand {
+            predicate_type: predicate_type(word).to_owned(),
             about: About::Index,
             require: Require::Any,
             signers: signers.clone(),
@@ -268,9 +268,10 @@ mod tests {
     #[test]
     fn an_attestation_is_asked_for_alone_and_by_the_same_signers() {
         let demand =
-            demand("--issuer https://issuer.test --identity me@acme.test --attestation https://a.test").unwrap();
+            demand("--issuer https://issuer.test --identity me@acme.test --attestation slsaprovenance1").unwrap();
         assert!(!demand.asks_for_a_signature());
         assert_eq!(demand.attestations.len(), 1);
+        assert_eq!(demand.attestations[0].predicate_type, "https://slsa.dev/provenance/v1");
         assert_eq!(demand.attestations[0].signers[0].id(), demand.signers[0].id());
     }
 

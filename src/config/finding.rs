@@ -109,7 +109,8 @@ fn may_hold_a_secret(lines: &str) -> bool {
     let keyed = lower.split('=').any(|before| {
         let key = before.trim_end().rsplit(|c: char| !c.is_ascii_alphanumeric() && c != '_').next().unwrap_or_default();
         let names_one = ["passw", "token", "secret"].iter().any(|word| key.contains(word));
-        names_one && !key.ends_with("password_file") && !key.ends_with("token_realms")
+        let harmless = ["password_file", "token_realms", "token_subject"];
+        names_one && !harmless.iter().any(|name| key.ends_with(name))
     });
     let authority = |rest: &str| rest.split(['/', '"', '\'']).next().is_some_and(|host| host.contains('@'));
     keyed || lower.split("://").skip(1).any(authority)

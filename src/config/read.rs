@@ -135,7 +135,7 @@ fn complain(report: &mut Report<'_>, span: std::ops::Range<usize>, message: &str
         finding.help(format!("expected {}", expected.replace('`', "\"")));
     } else {
         let message = plain(message);
-        let quote = message.contains("invalid type") && message.ends_with("expected a text");
+        let quote = message.contains("invalid type") && message.ends_with("expected a text") || message == "not a text";
         let finding = report.unreadable(span, message);
         if quote {
             finding.help("put the value in quotes");
@@ -145,6 +145,9 @@ fn complain(report: &mut Report<'_>, span: std::ops::Range<usize>, message: &str
 
 /// serde's "expected …" without Rust's names for types.
 fn plain(message: &str) -> String {
+    if message == "wanted string or table" {
+        return "not a text".to_owned();
+    }
     let Some((found, expected)) = message.rsplit_once(", expected ") else { return message.to_owned() };
     let found = found.replace("type: sequence", "type: list").replace("type: map", "type: table");
     let expected = match expected {

@@ -12,7 +12,7 @@ use url::Url;
 
 use crate::oci::{Registry, Repository};
 use crate::secret::Secret;
-use crate::trust::Policy;
+use crate::trust::{Policy, TrustRoot};
 
 use super::check;
 use super::env::Override;
@@ -35,6 +35,8 @@ pub struct Settings {
     pub network: Network,
     /// Who must have signed what.
     pub policy: Policy,
+    /// The trusted root of policies that name none.
+    pub default_root: TrustRoot,
     /// Files on which the policy depends: the configuration file, if it was read from one, trusted roots and keys.
     /// When one of them changes, settings should be read anew. None twice.
     pub trust_files: Vec<PathBuf>,

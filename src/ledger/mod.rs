@@ -7,5 +7,5 @@
 mod record;
 mod sqlite;
 
-pub use record::{Edges, Known};
+pub use record::{Edges, Known, Signed};
 pub use sqlite::{Ledger, LedgerError};

@@ -1,5 +1,7 @@
 //! Stored shapes.
 
+use jiff::Timestamp;
+
 use crate::oci::{Digest, Manifest};
 use crate::trust::{Recorded, Verdict};
 
@@ -19,6 +21,15 @@ pub enum Known {
     Judged(Box<Recorded>),
     /// It passed as a signature artefact.
     Artefact(Box<Verdict>),
+}
+
+/// Something that is proven to have been signed at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Signed {
+    /// What.
+    pub digest: Digest,
+    /// The latest proven time among its signatures.
+    pub at: Timestamp,
 }
 
 impl Edges {

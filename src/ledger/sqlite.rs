@@ -4,15 +4,17 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
 
 use crate::oci::{Digest, Repository, Tag};
-use crate::trust::{Decision, Recorded};
+use crate::trust::{Candidate, Decision, Recorded};
 
-use super::record::{Edges, Known};
+use super::record::{Edges, Known, Signed};
 
 /// Numbered steps from an empty file to today's shape. Steps are only ever added.
-const STEPS: [&str; 1] = ["
+const STEPS: [&str; 2] = [
+    "
     CREATE TABLE verdict (
         repository TEXT NOT NULL, digest TEXT NOT NULL,
         outcome TEXT NOT NULL, rule TEXT NOT NULL, rule_fingerprint TEXT NOT NULL, trust_fingerprint TEXT NOT NULL,
@@ -29,7 +31,18 @@ const STEPS: [&str; 1] = ["
         repository TEXT NOT NULL, tag TEXT NOT NULL, digest TEXT NOT NULL, seen_at TEXT NOT NULL,
         PRIMARY KEY (repository, tag)
     ) WITHOUT ROWID;
-"];
+",
+    "
+    CREATE TABLE attested (
+        repository TEXT NOT NULL, digest TEXT NOT NULL, proven_at TEXT NOT NULL, proofs TEXT NOT NULL,
+        PRIMARY KEY (repository, digest)
+    ) WITHOUT ROWID;
+    CREATE TABLE newest (
+        repository TEXT NOT NULL, tag TEXT NOT NULL, digest TEXT NOT NULL, signed_at TEXT NOT NULL,
+        PRIMARY KEY (repository, tag)
+    ) WITHOUT ROWID;
+",
+];
 
 /// Manifests without a verdict of their own come last: of two equal in that, none is better.
 const PARENTS: &str = "
@@ -159,12 +172,73 @@ impl Ledger {
         repository: &Repository,
         tag: &Tag,
         digest: Digest,
-        at: jiff::Timestamp,
+        at: Timestamp,
     ) -> Result<(), LedgerError> {
         let row = (repository.to_string(), tag.to_string(), digest.to_string(), at.to_string());
         self.write(move |transaction| {
             transaction.prepare_cached("INSERT OR REPLACE INTO tag VALUES (?1, ?2, ?3, ?4)")?.execute(row)?;
             Ok(())
+        })
+        .await
+    }
+
+    /// Writes down by what a platform's manifest is attested, instead of what was written before.
+    pub async fn record_attested(
+        &self,
+        repository: &Repository,
+        digest: Digest,
+        proofs: Vec<Candidate>,
+        at: Timestamp,
+    ) -> Result<(), LedgerError> {
+        let text = serde_json::to_string(&proofs).map_err(|source| LedgerError::Record { digest, source })?;
+        let row = (repository.to_string(), digest.to_string(), at.to_string(), text);
+        self.write(move |transaction| {
+            transaction.prepare_cached("INSERT OR REPLACE INTO attested VALUES (?1, ?2, ?3, ?4)")?.execute(row)?;
+            Ok(())
+        })
+        .await
+    }
+
+    /// By what a platform's manifest was attested. Empty when nothing is recorded that reads back.
+    pub async fn attested(&self, repository: &Repository, digest: Digest) -> Result<Vec<Candidate>, LedgerError> {
+        let key = (repository.to_string(), digest.to_string());
+        self.read(move |connection| {
+            let found: Option<String> = connection
+                .prepare_cached("SELECT proofs FROM attested WHERE repository = ?1 AND digest = ?2")?
+                .query_row(key, |row| row.get(0))
+                .optional()?;
+            Ok(found.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default())
+        })
+        .await
+    }
+
+    /// What a tag led to that was signed later than this, if it did. Otherwise this is written down, unless the
+    /// tag leads where it led: looking and writing are one step.
+    pub async fn signed_later(
+        &self,
+        repository: &Repository,
+        tag: &Tag,
+        now: Signed,
+    ) -> Result<Option<Signed>, LedgerError> {
+        let key = (repository.to_string(), tag.to_string());
+        self.blocking(move |connection| {
+            let found: Option<(String, String)> = connection
+                .prepare_cached("SELECT digest, signed_at FROM newest WHERE repository = ?1 AND tag = ?2")?
+                .query_row(params![key.0, key.1], |row| Ok((row.get(0)?, row.get(1)?)))
+                .optional()?;
+            // A row that somebody spoiled says nothing, and is written anew.
+            let newest =
+                found.and_then(|(digest, at)| Some(Signed { digest: digest.parse().ok()?, at: at.parse().ok()? }));
+            match newest {
+                Some(newest) if newest.digest == now.digest => Ok(None),
+                Some(newest) if now.at < newest.at => Ok(Some(newest)),
+                _ => {
+                    connection
+                        .prepare_cached("INSERT OR REPLACE INTO newest VALUES (?1, ?2, ?3, ?4)")?
+                        .execute(params![key.0, key.1, now.digest.to_string(), now.at.to_string()])?;
+                    Ok(None)
+                }
+            }
         })
         .await
     }
@@ -303,7 +377,7 @@ mod tests {
             let ledger = Ledger::open(&path).unwrap();
             let edges = Edges { parent: Some(index), children: vec![(child, true)] };
             ledger.record_edges(&repository, edges).await.unwrap();
-            ledger.record_tag(&repository, &tag, index, jiff::Timestamp::UNIX_EPOCH).await.unwrap();
+            ledger.record_tag(&repository, &tag, index, Timestamp::UNIX_EPOCH).await.unwrap();
         }
         let ledger = Ledger::open(&path).unwrap();
         assert_eq!(ledger.parents(&repository, child, 8).await.unwrap(), [index]);
@@ -311,6 +385,50 @@ mod tests {
         assert_eq!(ledger.tag(&repository, &tag).await.unwrap(), Some(index));
         assert!(ledger.parents(&other, child, 8).await.unwrap().is_empty(), "membership is per repository");
         assert_eq!(ledger.tag(&other, &tag).await.unwrap(), None);
+    }
+
+    #[tokio::test]
+    async fn a_tag_that_goes_back_is_noticed_also_after_a_reopen() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ledger.sqlite");
+        let (repository, tag): (Repository, Tag) = ("ghcr.io/acme/app".parse().unwrap(), "1.0".parse().unwrap());
+        let signed = |what: &[u8], at: &str| Signed { digest: Digest::of(what), at: at.parse().unwrap() };
+        let (old, new) = (signed(b"old", "2026-01-01T00:00:00Z"), signed(b"new", "2026-02-01T00:00:00Z"));
+        let ledger = Ledger::open(&path).unwrap();
+        for (now, later) in [(old, None), (new, None), (new, None), (old, Some(new)), (old, Some(new)), (new, None)] {
+            assert_eq!(ledger.signed_later(&repository, &tag, now).await.unwrap(), later);
+        }
+        drop(ledger);
+        let ledger = Ledger::open(&path).unwrap();
+        assert_eq!(ledger.signed_later(&repository, &tag, old).await.unwrap(), Some(new));
+        let newer = signed(b"newer", "2026-03-01T00:00:00Z");
+        assert_eq!(ledger.signed_later(&repository, &tag, newer).await.unwrap(), None);
+        assert_eq!(ledger.signed_later(&repository, &tag, new).await.unwrap(), Some(newer));
+        let (other_tag, other): (Tag, Repository) = ("2.0".parse().unwrap(), "ghcr.io/acme/other".parse().unwrap());
+        assert_eq!(ledger.signed_later(&repository, &other_tag, old).await.unwrap(), None);
+        assert_eq!(ledger.signed_later(&other, &tag, old).await.unwrap(), None);
+    }
+
+    #[tokio::test]
+    async fn a_ledger_of_the_first_version_is_taken_over() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ledger.sqlite");
+        let (repository, tag): (Repository, Tag) = ("ghcr.io/acme/app".parse().unwrap(), "1.0".parse().unwrap());
+        let digest = Digest::of(b"index");
+        {
+            let first = Connection::open(&path).unwrap();
+            first.execute_batch(STEPS[0]).unwrap();
+            first.pragma_update(None, "user_version", 1).unwrap();
+            let row = (repository.to_string(), tag.to_string(), digest.to_string(), "2026-01-01T00:00:00Z");
+            first.execute("INSERT INTO tag VALUES (?1, ?2, ?3, ?4)", row).unwrap();
+        }
+        let ledger = Ledger::open(&path).unwrap();
+        assert_eq!(ledger.tag(&repository, &tag).await.unwrap(), Some(digest));
+        let material = crate::trust::Material::Bundle("{}".into());
+        let proof = Candidate { place: "referrers".to_owned(), material };
+        ledger.record_attested(&repository, digest, vec![proof], Timestamp::UNIX_EPOCH).await.unwrap();
+        assert_eq!(ledger.attested(&repository, digest).await.unwrap()[0].place, "referrers");
+        assert!(ledger.attested(&repository, Digest::of(b"other")).await.unwrap().is_empty());
     }
 
     #[tokio::test]

@@ -4,23 +4,25 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use futures_util::future::BoxFuture;
+use jiff::Timestamp;
 
 use crate::clock::Clock;
 use crate::ledger::{Edges, Known, Ledger};
-use crate::oci::{Digest, MANIFEST_MAX, Manifest, Reference, Repository};
+use crate::oci::{Digest, MANIFEST_MAX, Manifest, Reference, Repository, Tag};
 use crate::store::DiskStore;
 use crate::tasks::Tasks;
 use crate::telemetry::{CacheOutcome, Metrics};
 use crate::trust::artefact::NotAnArtefact;
-use crate::trust::{
-    self, Artefact, Decision, Enforcement, Judgement, Reason, Recorded, Rule, Search, Verdict, Verified,
-};
-use crate::upstream::{SignatureLimits, Upstream, Wanted};
+use crate::trust::{self, Artefact, Decision, Judgement, Reason, Recorded, Search, Verdict, Verified};
+use crate::upstream::{SignatureLimits, Wanted};
 
-use super::error::{PullError, Refusal};
+use super::error::PullError;
 use super::flight::Flights;
 use super::from_upstream::{beside, fetch, search, with_causes};
 use super::inspect::Inspector;
+use super::parents::ParentSearches;
+use super::platform::Platforms;
+use super::question::{Key, Question};
 
 /// How deep indexes may name indexes. Real ones are flat; the specification allows nesting.
 const DEPTH_MAX: usize = 4;
@@ -44,17 +46,6 @@ pub enum Admission {
     Artefact(Artefact),
 }
 
-/// What is asked of the gate: one manifest of one repository, under that repository's rule.
-#[derive(Clone)]
-pub(super) struct Question {
-    pub(super) repository: Repository,
-    pub(super) rule: Arc<Rule>,
-    pub(super) upstream: Arc<Upstream>,
-    pub(super) digest: Digest,
-    /// The tag or digest as the client wrote it, for messages.
-    pub(super) asked: Reference,
-}
-
 /// Decides which manifests may be served. One judgement for any crowd.
 #[derive(Clone)]
 pub(super) struct Gatekeeper(Arc<Parts>);
@@ -65,17 +56,29 @@ pub(super) struct Memory {
     pub(super) ledger: Ledger,
 }
 
-struct Parts {
+/// How a manifest that an index names is opened.
+#[derive(Default)]
+pub(super) struct Opened {
+    /// Its bytes, if they are at hand.
+    pub(super) given: Option<Manifest>,
+    /// Only if it names this.
+    pub(super) names: Option<Digest>,
+}
+
+pub(super) struct Parts {
     store: Arc<DiskStore>,
     ledger: Ledger,
     clock: Arc<dyn Clock>,
     limits: SignatureLimits,
     metrics: Arc<Metrics>,
+    /// Both by what was asked; which rule it was under stands in the verdict.
     admitted: moka::sync::Cache<(Repository, Digest), Admission>,
     audited: moka::sync::Cache<(Repository, Digest), Admission>,
     inspector: Inspector,
-    /// By what is asked, and whether an artefact is an answer.
-    flights: Flights<(Repository, Digest, bool), Result<Admission, PullError>>,
+    platforms: Platforms,
+    searches: ParentSearches,
+    /// By what is asked under which rule, and whether an artefact is an answer.
+    flights: Flights<(Key, bool), Result<Admission, PullError>>,
 }
 
 impl Admission {
@@ -96,6 +99,15 @@ impl Admission {
     }
 }
 
+/// Whether what was admitted earlier may be served to this question: judged under the very same rule, and
+/// not outlived by what it rests on.
+pub(super) fn stands(verdict: &Verdict, question: &Question, now: Timestamp) -> bool {
+    match &verdict.decision {
+        Decision::Verified { .. } => trust::still_stands(verdict, &question.rule, now),
+        _ => verdict.fingerprint == question.rule.fingerprint(),
+    }
+}
+
 impl Gatekeeper {
     pub(super) fn new(
         memory: Memory,
@@ -113,6 +125,14 @@ impl Gatekeeper {
         };
         Self(Arc::new(Parts {
             inspector: Inspector::new(Arc::clone(&store)),
+            platforms: Platforms::new(
+                ledger.clone(),
+                Arc::clone(&clock),
+                limits.clone(),
+                Arc::clone(&metrics),
+                tasks.clone(),
+            ),
+            searches: ParentSearches::new(),
             store,
             ledger,
             clock,
@@ -130,10 +150,11 @@ impl Gatekeeper {
         question: Question,
         given: Option<Manifest>,
     ) -> Result<(Admission, CacheOutcome), PullError> {
+        question.pass_deny_list(self.0.clock.now())?;
         if let Some(admission) = self.0.in_memory(&question).filter(|admission| question.accepts(admission)) {
             return Ok((admission, CacheOutcome::Memory));
         }
-        let key = (question.repository.clone(), question.digest, question.may_be_artefact());
+        let key = (question.key(), question.may_be_artefact());
         let parts = Arc::clone(&self.0);
         let had_bytes = parts.stored(question.digest).await.is_some();
         let work = || async move { parts.admit(&question, given).await };
@@ -150,20 +171,24 @@ impl Gatekeeper {
     /// nothing is enforced, what was let through once is forgotten soon, and so it is judged again.
     pub(super) async fn known(&self, question: &Question) -> Result<Option<Admission>, PullError> {
         match self.0.known(question, None, 0).await? {
-            None if !matches!(question.rule.enforcement(), Enforcement::Enforce(_)) => {
-                Ok(Some(self.admit(question.clone(), None).await?.0))
-            }
+            None if !question.is_enforced() => Ok(Some(self.admit(question.clone(), None).await?.0)),
             known => Ok(known),
         }
     }
 
-    /// Opens a manifest that a verified index names, and remembers what it names itself.
-    pub(super) async fn open_child(
+    /// Opens a manifest that a verified index names and that names `blob` itself, and remembers what it names.
+    pub(super) async fn open_child_with(
         &self,
         question: &Question,
         parent: &Verified<Manifest>,
+        blob: Digest,
     ) -> Result<Option<Verified<Manifest>>, PullError> {
-        self.0.open_child(question, parent, None).await
+        self.0.open_child(question, parent, Opened { given: None, names: Some(blob) }).await
+    }
+
+    /// The tag by which the parent of an admitted manifest was found, if it had to be searched for.
+    pub(super) fn parent_tag(&self, repository: &Repository, digest: Digest) -> Option<Tag> {
+        self.0.searches.tag(repository, digest)
     }
 }
 
@@ -171,11 +196,7 @@ impl Parts {
     fn in_memory(&self, question: &Question) -> Option<Admission> {
         let key = (question.repository.clone(), question.digest);
         let admission = self.admitted.get(&key).or_else(|| self.audited.get(&key))?;
-        let stands = match &admission.verdict().decision {
-            Decision::Verified { .. } => trust::still_stands(admission.verdict(), &question.rule, self.clock.now()),
-            _ => true,
-        };
-        stands.then_some(admission)
+        stands(admission.verdict(), question, self.clock.now()).then_some(admission)
     }
 
     fn memorise(&self, question: &Question, admission: Admission) -> Admission {
@@ -189,6 +210,21 @@ impl Parts {
     }
 
     async fn admit(&self, question: &Question, given: Option<Manifest>) -> Result<Admission, PullError> {
+        match self.admit_itself(question, given).await {
+            Err(PullError::Refused(refusal)) => {
+                let verified = self.searches.find(self, question, *refusal).await?;
+                Ok(self.memorise(question, Admission::Image(verified)))
+            }
+            admitted => admitted,
+        }
+    }
+
+    /// By what is known about it, or by its own signatures.
+    pub(super) async fn admit_itself(
+        &self,
+        question: &Question,
+        given: Option<Manifest>,
+    ) -> Result<Admission, PullError> {
         // A parent that could not be looked at is not yet a reason to refuse: the manifest may be
         // signed itself. If it is not, the failure is the answer.
         let parents = match self.known(question, given.clone(), 0).await {
@@ -196,6 +232,12 @@ impl Parts {
             Ok(_) => Ok(()),
             Err(error) => Err(error),
         };
+        if let Err(PullError::Refused(refusal)) = &parents
+            && refusal.reason != Reason::UnsafeManifest
+        {
+            // Denied, or without what must be attested about it: its own signature would not help.
+            return Err(PullError::Refused(refusal.clone()));
+        }
         match self.judge(question, given).await {
             Err(PullError::Refused(refusal)) => Err(parents.err().unwrap_or(PullError::Refused(refusal))),
             judged => judged,
@@ -210,6 +252,7 @@ impl Parts {
         depth: usize,
     ) -> BoxFuture<'a, Result<Option<Admission>, PullError>> {
         Box::pin(async move {
+            question.pass_deny_list(self.clock.now())?;
             if let Some(admission) = self.in_memory(question) {
                 return Ok(Some(admission));
             }
@@ -220,7 +263,7 @@ impl Parts {
                 return Ok(Some(self.memorise(question, Admission::Image(verified))));
             }
             // Where nothing is enforced nothing needs to be remembered either.
-            if depth > 0 && !matches!(question.rule.enforcement(), Enforcement::Enforce(_)) {
+            if depth > 0 && !question.is_enforced() {
                 return self.judge(question, given).await.map(Some);
             }
             Ok(None)
@@ -262,7 +305,8 @@ impl Parts {
             let about_parent = Question { digest: parent, ..question.clone() };
             match self.known(&about_parent, None, depth + 1).await {
                 Ok(Some(Admission::Image(parent))) => {
-                    if let Some(verified) = self.open_child(question, &parent, given.clone()).await? {
+                    let opened = Opened { given: given.clone(), names: None };
+                    if let Some(verified) = self.open_child(question, &parent, opened).await? {
                         return Ok(Some(verified));
                     }
                 }
@@ -275,18 +319,20 @@ impl Parts {
         trouble.map_or(Ok(None), Err)
     }
 
-    async fn open_child(
+    /// Every way from an index to what it names goes through here.
+    pub(super) async fn open_child(
         &self,
         question: &Question,
         parent: &Verified<Manifest>,
-        given: Option<Manifest>,
+        Opened { given, names }: Opened,
     ) -> Result<Option<Verified<Manifest>>, PullError> {
+        question.pass_deny_list(self.clock.now())?;
         let Some(admitted) = parent.manifest(question.digest) else { return Ok(None) };
         let manifest = self.bytes(question, given).await?;
         let size = manifest.bytes().len() as u64;
         if size != admitted.descriptor().size {
             let detail = format!("the index says it has {} bytes, it has {size}", admitted.descriptor().size);
-            return Err(self.refused(question, Reason::UnsafeManifest, detail));
+            return Err(question.refused(Reason::UnsafeManifest, detail, self.clock.now()));
         }
         let verified = admitted.open(manifest).map_err(|mismatch| PullError::Internal(mismatch.to_string().into()))?;
         self.keep(verified.get()).await;
@@ -294,17 +340,21 @@ impl Parts {
         if let Err(error) = self.ledger.record_edges(&question.repository, edges).await {
             self.unwritable(&error);
         }
-        Ok(Some(verified))
+        if names.is_some_and(|blob| verified.get().named().all(|named| named.digest != blob)) {
+            return Ok(None);
+        }
+        self.platforms.attested(question, parent, verified).await.map(Some)
     }
 
     /// Looks for signatures and decides.
     async fn judge(&self, question: &Question, given: Option<Manifest>) -> Result<Admission, PullError> {
         let Question { repository, rule, upstream, digest, .. } = question;
+        question.pass_deny_list(self.clock.now())?;
         let started = Instant::now();
         let searching: BoxFuture<'_, Search> = match rule.demand() {
             None => Box::pin(std::future::ready(Search::default())),
-            Some(demand) => {
-                let wanted = Wanted { attestations: !demand.attestations.is_empty() };
+            Some(_) => {
+                let wanted = Wanted { attestations: question.wants_attestations() };
                 Box::pin(search(upstream, repository, *digest, wanted, &self.limits))
             }
         };
@@ -340,22 +390,11 @@ impl Parts {
                     self.unwritable(&error);
                 }
                 match not_an_artefact.filter(|_| question.asks_for_artefact()) {
-                    Some(why) => Err(self.refused(question, Reason::NotAnArtefact, why.to_string())),
-                    None => Err(PullError::Refused(Box::new(refusal(question, verdict)))),
+                    Some(why) => Err(question.refused(Reason::NotAnArtefact, why.to_string(), self.clock.now())),
+                    None => Err(PullError::Refused(Box::new(question.refusal(verdict)))),
                 }
             }
-            Judgement::Unknown(verdict) => {
-                let detail = match &verdict.decision {
-                    Decision::Unknown { detail } => detail.clone(),
-                    _ => String::new(),
-                };
-                Err(PullError::CouldNotCheck {
-                    image: question.image(),
-                    detail,
-                    retry_after: None,
-                    verdict: Some(verdict),
-                })
-            }
+            Judgement::Unknown(verdict) => Err(question.could_not_check(verdict)),
         }
     }
 
@@ -374,7 +413,7 @@ impl Parts {
     }
 
     /// The manifest's bytes: at hand, stored, or from upstream by digest.
-    async fn bytes(&self, question: &Question, given: Option<Manifest>) -> Result<Manifest, PullError> {
+    pub(super) async fn bytes(&self, question: &Question, given: Option<Manifest>) -> Result<Manifest, PullError> {
         match self.at_hand(question, given).await {
             Some(manifest) => Ok(manifest),
             None => fetch(&question.upstream, &question.repository, &Reference::Digest(question.digest)).await,
@@ -412,12 +451,6 @@ impl Parts {
         }
     }
 
-    fn refused(&self, question: &Question, reason: Reason, detail: String) -> PullError {
-        let Question { repository, rule, digest, .. } = question;
-        let verdict = trust::refuse(repository, *digest, rule, reason, detail, self.clock.now());
-        PullError::Refused(Box::new(refusal(question, Arc::new(verdict))))
-    }
-
     /// A ledger that does not answer costs memory, not safety.
     fn unreadable<T: Default>(&self, error: &crate::ledger::LedgerError) -> T {
         tracing::error!(error = %with_causes(error), "the ledger could not be read");
@@ -426,54 +459,5 @@ impl Parts {
 
     fn unwritable(&self, error: &crate::ledger::LedgerError) {
         tracing::error!(error = %with_causes(error), "the ledger could not be written");
-    }
-}
-
-impl Question {
-    /// Whether the tag is one under which signature artefacts are kept.
-    fn asks_for_artefact(&self) -> bool {
-        matches!(&self.asked, Reference::Tag(tag) if tag.as_artefact().is_some())
-    }
-
-    /// Whether an artefact is an answer. Under an ordinary tag an image is meant, and nothing that is
-    /// not signed may stand in for it.
-    pub(super) fn may_be_artefact(&self) -> bool {
-        matches!(self.asked, Reference::Digest(_)) || self.asks_for_artefact()
-    }
-
-    /// Whether an admission answers the question.
-    fn accepts(&self, admission: &Admission) -> bool {
-        matches!(admission, Admission::Image(_)) || self.may_be_artefact()
-    }
-
-    /// The image as a person would write it.
-    pub(super) fn image(&self) -> String {
-        let separator = match &self.asked {
-            Reference::Tag(_) => ':',
-            Reference::Digest(_) => '@',
-        };
-        format!("{}{separator}{}", self.repository, self.asked)
-    }
-}
-
-/// The refusal as it is shown, from the verdict that it rests on.
-fn refusal(question: &Question, verdict: Arc<Verdict>) -> Refusal {
-    let (reason, detail) = verdict.refusal().map_or((Reason::NoSignature, String::new()), |(r, d)| (r, d.to_owned()));
-    let by_digest = matches!(question.asked, Reference::Digest(_));
-    let (detail, next_step) = match reason {
-        Reason::NoSignature if by_digest => (
-            format!("no verified index that was seen here names it, and of its own there is {detail}"),
-            Reason::NotNamed.next_step(),
-        ),
-        reason => (detail, reason.next_step()),
-    };
-    Refusal {
-        repository: question.repository.clone(),
-        asked: question.asked.to_string(),
-        reason,
-        rule: Some(question.rule.name().to_owned()),
-        detail,
-        next_step: next_step.to_owned(),
-        verdict: Some(verdict),
     }
 }

@@ -11,9 +11,9 @@ use crate::store::DiskStore;
 use crate::trust::artefact::{ARTEFACT_PAYLOAD_MAX, NotAnArtefact};
 use crate::trust::{self, Artefact, ArtefactBlob};
 
-use super::admit::Question;
 use super::error::PullError;
 use super::from_upstream::{upstream_error, with_causes};
+use super::question::Question;
 
 /// How many payloads of one artefact are looked at. cosign adds one for each signature.
 const PAYLOADS_MAX: usize = 256;

@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use crate::clock::Clock;
 use crate::ledger::Ledger;
-use crate::oci::{Digest, Reference, Repository};
-use crate::trust::{self, AdmittedBlob, ArtefactBlob, Decision, Reason, Verdict};
+use crate::oci::{Digest, Repository};
+use crate::trust::{AdmittedBlob, ArtefactBlob, Decision, Reason, Verdict};
 
-use super::admit::{Admission, Gatekeeper, Question};
+use super::admit::{Admission, Gatekeeper, stands};
 use super::error::{PullError, Refusal};
+use super::question::Question;
 
 /// How many manifests that name a blob are tried.
 const PARENTS_MAX: u32 = 16;
@@ -67,15 +68,24 @@ impl Membership {
 
     /// The proof for a blob, or why there is none. Cancel safe.
     pub(super) async fn admit(&self, question: &Question) -> Result<Member, PullError> {
+        question.pass_deny_list(self.clock.now())?;
         let key = (question.repository.clone(), question.digest);
         if let Some(member) = self.members.get(&key)
             && self.stands(&member, question)
         {
             return Ok(member);
         }
-        let member = match self.through_parents(question).await? {
+        let mut why_not = WhyNot::default();
+        let member = match self.through_parents(question, &mut why_not).await {
             Some(member) => member,
-            None => self.through_tops(question).await?.ok_or_else(|| not_named(question))?,
+            None => {
+                let found = match why_not.trouble {
+                    // Upstream does not answer for what is known to name it; it will not for what might.
+                    Some(_) => None,
+                    None => self.through_tops(question, &mut why_not).await,
+                };
+                found.ok_or_else(|| why_not.error(question))?
+            }
         };
         self.members.insert(key, member.clone());
         Ok(member)
@@ -83,64 +93,90 @@ impl Membership {
 
     fn stands(&self, member: &Member, question: &Question) -> bool {
         match &member.verdict().decision {
-            Decision::Verified { .. } => trust::still_stands(member.verdict(), &question.rule, self.clock.now()),
-            Decision::Unchecked | Decision::Artefact => true,
             // Served only because of audit: looked at anew with its manifest, which is remembered briefly.
             Decision::Refused { .. } | Decision::Unknown { .. } => false,
+            _ => stands(member.verdict(), question, self.clock.now()),
         }
     }
 
-    async fn through_parents(&self, question: &Question) -> Result<Option<Member>, PullError> {
+    async fn through_parents(&self, question: &Question, why_not: &mut WhyNot) -> Option<Member> {
         let parents = self.ledger.parents(&question.repository, question.digest, PARENTS_MAX).await.unwrap_or_default();
-        let mut trouble = None;
         for parent in parents {
-            match self.gatekeeper.known(&about(question, parent)).await {
-                Ok(Some(admission)) => {
-                    if let Some(member) = Member::of(&admission, question.digest) {
-                        return Ok(Some(member));
-                    }
-                }
-                Ok(None) | Err(PullError::Refused(_)) => {}
-                Err(error) => trouble = Some(error),
+            let known = self.gatekeeper.known(&question.about(parent)).await;
+            let member = why_not.note(known).and_then(|admission| Member::of(&admission, question.digest));
+            if member.is_some() {
+                return member;
             }
         }
-        trouble.map_or(Ok(None), Err)
+        None
     }
 
     /// Looks at the latest verified manifests, and opens what they name, until one names the blob.
-    async fn through_tops(&self, question: &Question) -> Result<Option<Member>, PullError> {
+    async fn through_tops(&self, question: &Question, why_not: &mut WhyNot) -> Option<Member> {
         let tops = self.ledger.tops(&question.repository, TOPS_MAX).await.unwrap_or_default();
         for digest in tops {
-            let Ok(Some(Admission::Image(top))) = self.gatekeeper.known(&about(question, digest)).await else {
+            let Ok(Some(Admission::Image(top))) = self.gatekeeper.known(&question.about(digest)).await else {
                 continue;
             };
             if let Some(blob) = top.blob(question.digest) {
-                return Ok(Some(Member::Image(blob)));
+                return Some(Member::Image(blob));
             }
             for child in top.manifests().take(CHILDREN_MAX) {
-                let opened = self.gatekeeper.open_child(&about(question, child.digest()), &top).await;
-                let Ok(Some(image)) = opened else { continue };
-                if let Some(member) = Member::of(&Admission::Image(image), question.digest) {
-                    return Ok(Some(member));
+                let about_child = question.about(child.digest());
+                let opened = self.gatekeeper.open_child_with(&about_child, &top, question.digest).await;
+                let image = why_not.note(opened).map(Admission::Image);
+                if let Some(member) = image.and_then(|image| Member::of(&image, question.digest)) {
+                    return Some(member);
                 }
             }
         }
-        Ok(None)
+        None
     }
 }
 
-fn about(question: &Question, digest: Digest) -> Question {
-    Question { digest, asked: Reference::Digest(digest), ..question.clone() }
+/// What speaks against a blob that nothing was found to vouch for.
+#[derive(Default)]
+struct WhyNot {
+    /// A manifest that names it, and is refused.
+    refused: Option<Box<Refusal>>,
+    /// A manifest that may name it could not be looked at.
+    trouble: Option<PullError>,
 }
 
-fn not_named(question: &Question) -> PullError {
-    PullError::Refused(Box::new(Refusal {
-        repository: question.repository.clone(),
-        asked: question.digest.to_string(),
-        reason: Reason::NotNamed,
-        rule: Some(question.rule.name().to_owned()),
-        detail: "no verified image of this repository that was seen here names this blob".to_owned(),
-        next_step: "pull the image by its tag or index digest through here first".to_owned(),
-        verdict: None,
-    }))
+impl WhyNot {
+    fn note<T>(&mut self, looked: Result<Option<T>, PullError>) -> Option<T> {
+        match looked {
+            Ok(found) => return found,
+            Err(PullError::Refused(refusal)) => self.refused = Some(refusal),
+            // Registries lose single platforms of an index; what is gone names nothing.
+            Err(PullError::NotFound { .. }) => {}
+            Err(error) => self.trouble = Some(error),
+        }
+        None
+    }
+
+    /// "Could not check" before "no".
+    fn error(self, question: &Question) -> PullError {
+        self.trouble.unwrap_or_else(|| not_named(question, self.refused))
+    }
+}
+
+fn not_named(question: &Question, refused: Option<Box<Refusal>>) -> PullError {
+    let refusal = match refused {
+        Some(refused) => Refusal {
+            asked: question.digest.to_string(),
+            detail: format!("manifest {} names it, and is refused: {}", refused.asked, refused.detail),
+            ..*refused
+        },
+        None => Refusal {
+            repository: question.repository.clone(),
+            asked: question.digest.to_string(),
+            reason: Reason::NotNamed,
+            rule: Some(question.rule.name().to_owned()),
+            detail: "no verified image of this repository that was seen here names this blob".to_owned(),
+            next_step: "pull the image by its tag or index digest through here first".to_owned(),
+            verdict: None,
+        },
+    };
+    PullError::Refused(Box::new(refusal))
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use bytes::{Bytes, BytesMut};
 use tokio::sync::Semaphore;
 
@@ -15,13 +16,15 @@ use crate::trust::artefact::ARTEFACT_PAYLOAD_MAX;
 use crate::trust::{AdmittedBlob, ArtefactBlob, Policy, Reason, Rule};
 use crate::upstream::{SignatureLimits, TagPage, Upstream, Upstreams};
 
-use super::admit::{Admission, Gatekeeper, Memory, Question};
+use super::admit::{Admission, Gatekeeper, Memory};
 use super::error::{PullError, Refusal};
 use super::explain::{Explanation, Parent};
 use super::fill::Fills;
 use super::from_upstream::upstream_error;
 use super::membership::{Member, Membership};
+use super::question::Question;
 use super::resolve::Resolver;
+use super::rollback::RollbackWatch;
 use super::servable::Servable;
 
 /// How many artefact payloads are held in memory at once while they are looked at.
@@ -54,12 +57,13 @@ pub struct PullerParts {
 
 /// Answers what clients ask. The only way from a request to content.
 pub struct Puller {
-    policy: Arc<Policy>,
+    policy: ArcSwap<Policy>,
     upstreams: Arc<Upstreams>,
     store: Arc<DiskStore>,
     gatekeeper: Gatekeeper,
     membership: Membership,
     resolver: Resolver,
+    rollbacks: RollbackWatch,
     fills: Fills,
     inspections: Semaphore,
 }
@@ -90,15 +94,27 @@ impl Puller {
         let memory = Memory { store: Arc::clone(&store), ledger: ledger.clone() };
         let gatekeeper = Gatekeeper::new(memory, Arc::clone(&clock), limits, Arc::clone(&metrics), tasks.clone());
         Self {
-            policy,
+            policy: ArcSwap::new(policy),
             upstreams,
             membership: Membership::new(gatekeeper.clone(), ledger.clone(), Arc::clone(&clock)),
             gatekeeper,
+            rollbacks: RollbackWatch::new(ledger.clone(), Arc::clone(&clock), Arc::clone(&metrics)),
             resolver: Resolver::new(ledger, clock, tasks.clone()),
             fills: Fills::new(Arc::clone(&store), fetches_max, metrics, tasks),
             store,
             inspections: Semaphore::new(INSPECTIONS_MAX),
         }
+    }
+
+    /// The policy in force.
+    pub fn policy(&self) -> Arc<Policy> {
+        self.policy.load_full()
+    }
+
+    /// Puts another policy in force. Questions that come from now on are answered under it, whatever is
+    /// remembered from before; those that are being answered keep theirs to the end.
+    pub fn replace_policy(&self, policy: Policy) {
+        self.policy.store(Arc::new(policy));
     }
 
     /// Whether a registry is among the configured upstreams.
@@ -126,7 +142,9 @@ impl Puller {
     pub async fn explain(&self, repository: &Repository, reference: &Reference) -> Result<Explanation, PullError> {
         let (admission, _) = self.admit(repository, reference).await?;
         let (digest, verdict) = (admission.manifest().digest(), Arc::clone(admission.verdict()));
-        Ok(Explanation { digest, parent: Parent::of(&self.store, digest, &verdict).await, verdict })
+        let parent = Parent::of(&self.store, digest, &verdict).await;
+        let parent = parent.map(|parent| Parent { tag: self.gatekeeper.parent_tag(repository, digest), ..parent });
+        Ok(Explanation { digest, parent, verdict })
     }
 
     async fn admit(
@@ -144,8 +162,9 @@ impl Puller {
         };
         let (digest, given) = resolved;
         let question = Question { repository: repository.clone(), rule, upstream, digest, asked: reference.clone() };
-        let admitted = self.gatekeeper.admit(question, given).await?;
+        let admitted = self.gatekeeper.admit(question.clone(), given).await?;
         if let Reference::Tag(tag) = reference {
+            self.rollbacks.look(&question, tag, admitted.0.verdict()).await?;
             self.resolver.remember(repository, tag, digest).await;
         }
         Ok(admitted)
@@ -308,8 +327,9 @@ impl Puller {
     fn rule_for(&self, repository: &Repository, asked: &str) -> Result<(Arc<Upstream>, Arc<Rule>), PullError> {
         let registry = repository.registry();
         let upstream = self.upstreams.get(registry).ok_or_else(|| PullError::UnknownRegistry(registry.clone()))?;
-        let rule = self.policy.rule_for(repository).cloned().ok_or_else(|| {
-            let hint = self.policy.no_rule_hint();
+        let policy = self.policy.load();
+        let rule = policy.rule_for(repository).cloned().ok_or_else(|| {
+            let hint = policy.no_rule_hint();
             PullError::Refused(Box::new(Refusal {
                 repository: repository.clone(),
                 asked: asked.to_owned(),

@@ -13,7 +13,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
-use super::outcome::{CacheOutcome, FillOutcome, RequestKind, VerdictOutcome};
+use super::outcome::{CacheOutcome, FillOutcome, ReloadOutcome, RequestKind, RollbackOutcome, VerdictOutcome};
 
 /// From a cached manifest (under a millisecond) to a large blob over a slow line.
 const REQUEST_SECONDS: [f64; 14] =
@@ -34,6 +34,8 @@ pub struct Metrics {
     fills_finished: Family<OutcomeLabels, Counter>,
     followers: Counter,
     connections: Gauge,
+    rollbacks: Family<OutcomeLabels, Counter>,
+    reloads: Family<OutcomeLabels, Counter>,
 }
 
 /// A request that is over.
@@ -120,9 +122,15 @@ impl Metrics {
         registry.register("fill_followers", "Requests that joined a fetch already running", followers.clone());
         let connections = Gauge::default();
         registry.register("open_connections", "Connections of clients that are open", connections.clone());
+        let rollbacks = Family::default();
+        registry.register("rollbacks", "Requests for tags that went back in time", rollbacks.clone());
+        let reloads = Family::default();
+        registry.register("config_reloads", "Times that the configuration was read again", reloads.clone());
 
         start_at_zero(&verdicts, VerdictOutcome::ALL.iter().map(|one| one.as_str()));
         start_at_zero(&fills_finished, FillOutcome::ALL.iter().map(|one| one.as_str()));
+        start_at_zero(&rollbacks, RollbackOutcome::ALL.iter().map(|one| one.as_str()));
+        start_at_zero(&reloads, ReloadOutcome::ALL.iter().map(|one| one.as_str()));
         Self {
             registry,
             requests,
@@ -135,6 +143,8 @@ impl Metrics {
             fills_finished,
             followers,
             connections,
+            rollbacks,
+            reloads,
         }
     }
 
@@ -170,6 +180,16 @@ impl Metrics {
     /// A request joined a running fetch.
     pub fn follower_joined(&self) {
         self.followers.inc();
+    }
+
+    /// A tag that was asked for has gone back in time.
+    pub fn rollback(&self, outcome: RollbackOutcome) {
+        self.rollbacks.get_or_create(&OutcomeLabels { outcome: outcome.as_str() }).inc();
+    }
+
+    /// The configuration was read again.
+    pub fn reload(&self, outcome: ReloadOutcome) {
+        self.reloads.get_or_create(&OutcomeLabels { outcome: outcome.as_str() }).inc();
     }
 
     /// A client has connected.
@@ -237,6 +257,8 @@ mod tests {
         metrics.fill_started();
         metrics.fill_finished(FillOutcome::Rejected);
         metrics.follower_joined();
+        metrics.rollback(RollbackOutcome::Warned);
+        metrics.reload(ReloadOutcome::Failed);
         let (_open, closed) = (metrics.connection_opened(), metrics.connection_opened());
         drop(closed);
         let page = metrics.encode().replace(env!("CARGO_PKG_VERSION"), "VERSION");
@@ -247,6 +269,7 @@ mod tests {
         assert_snapshot!(brief.join("\n"), @r#"
     # EOF
     # HELP assay_build Which version runs.
+    # HELP assay_config_reloads Times that the configuration was read again.
     # HELP assay_fill_followers Requests that joined a fetch already running.
     # HELP assay_fills_finished Fetches of blobs by how they ended.
     # HELP assay_fills_started Fetches of blobs that were started.
@@ -254,10 +277,12 @@ mod tests {
     # HELP assay_request_duration_seconds Time from a request's head to the last byte of its answer.
     # HELP assay_requests Requests of clients that are over.
     # HELP assay_response_bytes Body bytes sent to clients.
+    # HELP assay_rollbacks Requests for tags that went back in time.
     # HELP assay_served Answered requests by where the content came from.
     # HELP assay_signature_check_duration_seconds Time to find and check the signatures of one manifest.
     # HELP assay_verdicts Requests by how the image was judged.
     # TYPE assay_build info
+    # TYPE assay_config_reloads counter
     # TYPE assay_fill_followers counter
     # TYPE assay_fills_finished counter
     # TYPE assay_fills_started counter
@@ -265,6 +290,7 @@ mod tests {
     # TYPE assay_request_duration_seconds histogram
     # TYPE assay_requests counter
     # TYPE assay_response_bytes counter
+    # TYPE assay_rollbacks counter
     # TYPE assay_served counter
     # TYPE assay_signature_check_duration_seconds histogram
     # TYPE assay_verdicts counter
@@ -272,6 +298,8 @@ mod tests {
     # UNIT assay_response_bytes bytes
     # UNIT assay_signature_check_duration_seconds seconds
     assay_build_info{version="VERSION"} 1
+    assay_config_reloads_total{outcome="failed"} 1
+    assay_config_reloads_total{outcome="ok"} 0
     assay_fill_followers_total 1
     assay_fills_finished_total{outcome="failed"} 0
     assay_fills_finished_total{outcome="rejected"} 1
@@ -283,6 +311,8 @@ mod tests {
     assay_request_duration_seconds_sum{kind="manifest"} 0.003
     assay_requests_total{kind="manifest",method="GET",status="200"} 1
     assay_response_bytes_total{kind="manifest"} 1234
+    assay_rollbacks_total{outcome="refused"} 0
+    assay_rollbacks_total{outcome="warned"} 1
     assay_served_total{kind="manifest",cache="hit"} 1
     assay_signature_check_duration_seconds_bucket{le="+Inf"} 1
     assay_signature_check_duration_seconds_count 1

@@ -8,4 +8,4 @@ mod outcome;
 
 pub use logging::{LogFormat, LogOptions, LoggingError, init as init_logging};
 pub use metrics::{Metrics, OpenConnection, RequestSeen};
-pub use outcome::{CacheOutcome, FillOutcome, RequestKind, VerdictOutcome};
+pub use outcome::{CacheOutcome, FillOutcome, ReloadOutcome, RequestKind, RollbackOutcome, VerdictOutcome};

@@ -100,6 +100,26 @@ words! {
     }
 }
 
+words! {
+    /// What became of a tag that went back in time.
+    RollbackOutcome {
+        /// Served, and said so in the log.
+        Warned = "warned",
+        /// Not served.
+        Refused = "refused",
+    }
+}
+
+words! {
+    /// How reading the configuration again ended.
+    ReloadOutcome {
+        /// It is in force.
+        Ok = "ok",
+        /// It cannot be used; the one before stays.
+        Failed = "failed",
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

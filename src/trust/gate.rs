@@ -70,7 +70,8 @@ pub fn judge(manifest: Manifest, repository: &Repository, rule: &Rule, search: &
 }
 
 /// Judges what is attested about a platform's manifest that a verified index names. Whose attestations the
-/// rule does not ask for passes as it is. In audit mode what is lacking is recorded in the verdict, and it passes.
+/// rule does not ask for passes as it is. Else the verdict is the index's, and tells of the attestations behind
+/// what it tells of the index. In audit mode what is lacking is recorded in the verdict, and it passes.
 pub fn judge_platform(
     platform: Verified<Manifest>,
     repository: &Repository,
@@ -85,17 +86,34 @@ pub fn judge_platform(
     let attestations: Vec<_> = demand.attestations.iter().filter(|demand| demand.about == About::Platform).collect();
     let subject = Subject { repository, digest, demand, attestations, now };
     let candidates: Vec<_> = search.candidates.iter().map(|candidate| examine(candidate, &subject)).collect();
-    let Err(decision) = attested(&subject, &candidates, &search.looked_at) else { return Judgement::Allow(platform) };
-    let refused = Arc::new(Verdict {
-        looked_at: search.looked_at.clone(),
-        candidates,
-        ..verdict(repository, digest, rule, decision, now)
-    });
-    match (&refused.decision, rule.enforcement()) {
-        (Decision::Unknown { .. }, Enforcement::Enforce(_)) => Judgement::Unknown(refused),
-        (_, Enforcement::Enforce(_)) => Judgement::Refuse(refused),
-        _ => Judgement::Allow(platform),
+    let enforced = matches!(rule.enforcement(), Enforcement::Enforce(_));
+    let verdict = match attested(&subject, &candidates, &search.looked_at) {
+        Err(lacking) => Verdict {
+            looked_at: search.looked_at.clone(),
+            candidates,
+            ..verdict(repository, digest, rule, lacking, now)
+        },
+        Ok(()) => {
+            let mut both = Verdict::clone(platform.verdict());
+            both.looked_at.extend(search.looked_at.iter().cloned());
+            both.candidates.extend(candidates);
+            both
+        }
+    };
+    let verdict = Arc::new(verdict);
+    match &verdict.decision {
+        Decision::Refused { .. } if enforced => Judgement::Refuse(verdict),
+        Decision::Unknown { .. } if enforced => Judgement::Unknown(verdict),
+        _ => Judgement::Allow(Verified::mint(platform.get().clone(), verdict)),
     }
+}
+
+/// What to keep of a platform's judgement: the candidates by which it is attested. `search` must be the one
+/// that [`judge_platform`] judged last.
+pub fn attested_by(verdict: &Verdict, search: &Search) -> Vec<Candidate> {
+    let reports = verdict.candidates.iter().rev();
+    let proofs = reports.zip(search.candidates.iter().rev()).filter(|(report, _)| report.counts());
+    proofs.map(|(_, candidate)| candidate.clone()).collect()
 }
 
 /// The refusal of a digest that the rule's deny list names.
@@ -164,12 +182,14 @@ pub fn still_stands(verdict: &Verdict, rule: &Rule, now: Timestamp) -> bool {
         (Some(_), None) => false,
     };
     let holds = |seen: &SignerSeen, signer: &Signer, id| seen.id == id && stands(signer, seen) && young(seen);
-    let mut about_it = demand.attestations.iter().filter(|asked| asked.about == About::Index);
-    demand.is_met(|signer, id| signers.iter().any(|seen| holds(seen, signer, id)))
-        && about_it.all(|asked| {
-            let seen = || attesters(&verdict.candidates, asked);
-            met(asked.require, &asked.signers, |signer, id| seen().any(|seen| holds(seen, signer, id)))
-        })
+    let attested = |asked: &AttestationDemand| {
+        let seen = || attesters(&verdict.candidates, asked);
+        // What is asked about platforms is in the verdicts on platforms only.
+        let is_elsewhere = asked.about == About::Platform && seen().next().is_none();
+        is_elsewhere || met(asked.require, &asked.signers, |signer, id| seen().any(|seen| holds(seen, signer, id)))
+    };
+    let signed = demand.is_met(|signer, id| signers.iter().any(|seen| holds(seen, signer, id)));
+    (signed || !demand.asks_for_a_signature()) && demand.attestations.iter().all(attested)
 }
 
 /// Who was found to attest what is asked.

@@ -7,7 +7,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use sigstore_types::bundle::{TransparencyLogEntry, VerificationMaterialContent};
-use sigstore_types::{Bundle, Sha256Hash};
+use sigstore_types::{Bundle, KindVersion, MediaType, Sha256Hash};
 use sigstore_verify::{Error, PublicKeyVerificationPolicy, VerificationPolicy, VerificationResult};
 
 use crate::oci::Digest;
@@ -140,6 +140,11 @@ pub(super) fn read(bytes: &[u8]) -> Result<Bundle, Failure> {
     if material.tlog_entries.len() > PROOFS_MAX || timestamps > PROOFS_MAX {
         return Err(over(format!("more than {PROOFS_MAX} log entries or timestamps")));
     }
+    if bundle.media_type() != MediaType::Bundle0_1 && material.tlog_entries.iter().any(|e| e.inclusion_proof.is_none())
+    {
+        let why = "a log entry has no inclusion proof, which bundles have from version 0.2 on";
+        return Err(Failure::new("bundle", Reason::MalformedSignature, why));
+    }
     Ok(bundle)
 }
 
@@ -165,6 +170,9 @@ pub(super) fn with_certificate(
         let log_is_needed = tlog != Tlog::Off || root.has(PartKind::TransparencyLog);
         let sct_is_needed = root.has(PartKind::CertificateTransparencyLog);
         logged(bundle, log_is_needed)?;
+        if log_is_needed {
+            timed(bundle)?;
+        }
         let mut policy = VerificationPolicy::any_identity();
         if !log_is_needed {
             policy = policy.skip_tlog_unsafe();
@@ -284,6 +292,19 @@ fn logged(bundle: &Bundle, needed: bool) -> Result<(), Failure> {
         true => Ok(()),
         false => fail("the log entry has neither an inclusion proof nor a signed entry timestamp"),
     }
+}
+
+/// The first Rekor signs the time together with the entry. A certificate counts in its few minutes only, and where the log
+/// can say when it was used, the log has to, as for cosign: a timestamp alone takes its place only with the second Rekor.
+fn timed(bundle: &Bundle) -> Result<(), Failure> {
+    let says = |entry: &TransparencyLogEntry| {
+        entry.kind_version == KindVersion::HashedRekordV002 || entry.inclusion_promise.is_some()
+    };
+    if bundle.verification_material.tlog_entries.iter().any(says) {
+        return Ok(());
+    }
+    let why = "the log entry has no signed entry timestamp, which says when the certificate was used";
+    Err(Failure::new("log", Reason::NotInLog, why))
 }
 
 /// Verifies, leaving out timestamps of authorities that this root does not know: the verifier insists on every one, but

@@ -1,14 +1,16 @@
 //! The program itself: what it prints, and what it exits with.
 
 use std::io::Write as _;
+use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use assay::demo::Signer;
+use assay::demo::{Artefact, BuiltImage, Document, Signer};
 use http::StatusCode;
 
 use crate::pull::image;
 use crate::support::client::get;
+use crate::support::sigstore::{ACCOUNTS, CertificateRequest, GITHUB, OTHER_SIGSTORE, SIGSTORE};
 use crate::support::{Misbehaviour, NastyUpstream, PathMatch};
 
 /// Runs the program; the upstream lives on this runtime, so waiting must not block it.
@@ -113,20 +115,152 @@ async fn verify_says_yes_no_and_could_not_check_with_codes_that_are_never_mixed(
 async fn verify_with_a_key_needs_no_configuration() {
     let world = world().await;
     let image = format!("http://{}/app:1.0", world.upstream.address());
-    let (code, out, err) = assay(&["verify", &image, "--key", &world.path("acme.pub")]).await;
+    let key = |name: &str| ["--key".to_owned(), world.path(name)];
+    let verify = async |image: &str, more: &[String]| {
+        let mut line = vec!["verify", image, "--tlog", "off"];
+        line.extend(more.iter().map(String::as_str));
+        assay(&line).await
+    };
+    let (code, out, err) = verify(&image, &key("acme.pub")).await;
     assert_eq!(code, 0, "{out}{err}");
-    let (code, out, _) = assay(&["verify", &image, "--key", &world.path("other.pub")]).await;
+    let (code, out, _) = verify(&image, &key("other.pub")).await;
     assert_eq!(code, 3);
     assert!(out.contains("UNTRUSTED_KEY"), "{out}");
-    let (code, ..) =
-        assay(&["verify", &image, "--key", &world.path("other.pub"), "--key", &world.path("acme.pub")]).await;
+    let (code, ..) = verify(&image, &[key("other.pub"), key("acme.pub")].concat()).await;
     assert_eq!(code, 0);
-    let (code, _, err) = assay(&["verify", &image, "--key", &world.path("absent.pub")]).await;
+    let (code, _, err) = verify(&image, &key("absent.pub")).await;
     assert_eq!(code, 2);
     assert!(err.contains("absent.pub"), "{err}");
     // TLS is not given up silently.
-    let (code, ..) = assay(&["verify", &image.replace("http://", ""), "--key", &world.path("acme.pub")]).await;
+    let (code, ..) = verify(&image.replace("http://", ""), &key("acme.pub")).await;
     assert_eq!(code, 5);
+    // The log is demanded unless it is said otherwise.
+    let (code, out, _) = assay(&["verify", &image, "--key", &world.path("acme.pub")]).await;
+    assert_eq!(code, 3);
+    assert!(out.contains("NOT_IN_LOG") && out.contains("--tlog off"), "{out}");
+}
+
+#[tokio::test]
+async fn verify_with_an_identity_under_a_root_of_ones_own() {
+    let world = world().await;
+    let keyless = image("keyless");
+    world.upstream.registry().push_image("keyless", "1.0", &keyless);
+    let release = SIGSTORE.issue(&CertificateRequest::github("acme/api", "release.yml", "refs/tags/v1.9"));
+    let signed = SIGSTORE.sign_bundle(&release, keyless.index.digest);
+    world.upstream.registry().push_artefact("keyless", &signed.referrer(&keyless.index));
+    world.file("root.json", &SIGSTORE.trusted_root_json());
+    world.file("other_root.json", &OTHER_SIGSTORE.trusted_root_json());
+    let name = format!("http://{}/keyless:1.0", world.upstream.address());
+    let (root, other_root) = (world.path("root.json"), world.path("other_root.json"));
+    let verify = async |more: &str| {
+        let mut line = vec!["verify", &name, "--issuer", GITHUB];
+        line.extend(more.split(' '));
+        assay(&line).await
+    };
+    let good = "--identity-regexp https://github\\.com/acme/api/.*@refs/tags/v[0-9.]+";
+    let (code, out, err) = verify(&format!("{good} --trust-root {root}")).await;
+    assert_eq!(code, 0, "{out}{err}");
+    for part in ["source_ref=refs/tags/v1.9", "trigger=push", "github_workflow_repository=acme/api"] {
+        let (code, out, _) = verify(&format!("{good} --trust-root {root} --claim {part}")).await;
+        assert_eq!(code, 0, "{out}");
+    }
+    let both = format!("{good} --trust-root {other_root} --trust-root {root}");
+    assert_eq!(verify(&both).await.0, 0, "one root of two is enough");
+    for (bad, reason) in [
+        (format!("{good} --trust-root {other_root}"), "NOT_IN_LOG"),
+        (good.to_owned(), "NOT_IN_LOG"),
+        (format!("{good} --trust-root {root} --claim source_ref=refs/heads/main"), "WRONG_IDENTITY"),
+        (format!("--identity me@acme.test --trust-root {root}"), "WRONG_IDENTITY"),
+        (format!("{good} --trust-root {root} -a build=42"), "WRONG_ANNOTATION"),
+        (format!("{good} --trust-root {root} --docker-reference repository"), "WRONG_REFERENCE"),
+        (format!("{good} --trust-root {root} --attestation https://slsa.dev/provenance/v1"), "MISSING_ATTESTATION"),
+    ] {
+        let (code, out, err) = verify(&bad).await;
+        assert_eq!(code, 3, "{bad}: {out}{err}");
+        assert!(out.contains(reason), "{bad}: {out}");
+    }
+    for (usage, says) in [
+        (format!("--trust-root {root}"), "--issuer without an identity"),
+        (format!("{good} --trust-root {}", world.path("acme.pub")), "no trusted_root.json"),
+        (format!("--identity-regexp ( --trust-root {root}"), "not a regular expression"),
+        (format!("{good} --claim colour=red"), "no claim `colour`"),
+    ] {
+        let (code, _, err) = verify(&usage).await;
+        assert_eq!(code, 2, "{usage}: {err}");
+        assert!(err.contains(says), "{usage}: {err}");
+    }
+}
+
+#[tokio::test]
+async fn a_layout_folder_is_verified_without_any_registry() {
+    let world = world().await;
+    let signed = image("signed");
+    let release = SIGSTORE.issue(&CertificateRequest::email("release@acme.test"));
+    let signature = SIGSTORE.sign_bundle(&release, signed.index.digest).referrer(&signed.index);
+    let folder = world.folder.path().join("layout");
+    lay_out(&folder, &[(&signed, "v1")], &[&signature]);
+    world.file("root.json", &SIGSTORE.trusted_root_json());
+    let (layout, root) = (folder.to_str().unwrap(), world.path("root.json"));
+    let verify = async |image: &str, identity: &str| {
+        let line = ["verify", image, "--issuer", ACCOUNTS, "--identity", identity, "--trust-root", &root];
+        assay(&line).await
+    };
+    for image in [format!("oci:{layout}"), format!("oci:{layout}:v1"), format!("oci:{layout}@{}", signed.index.digest)]
+    {
+        let (code, out, err) = verify(&image, "release@acme.test").await;
+        assert_eq!(code, 0, "{image}: {out}{err}");
+    }
+    // Its index is looked for by the tags, unless nobody wants that.
+    let platform = format!("oci:{layout}@{}", signed.platform("arm64").unwrap().manifest.digest);
+    let (code, out, err) = verify(&platform, "release@acme.test").await;
+    assert_eq!(code, 0, "{out}{err}");
+    assert!(out.contains("(tag v1), which names it as its platform linux/arm64 and is signed"), "{out}");
+    let line = ["verify", &platform, "--issuer", ACCOUNTS, "--identity", "release@acme.test", "--trust-root", &root];
+    let (code, out, _) = assay(&[&line[..], &["--no-find-parent"]].concat()).await;
+    assert_eq!(code, 3, "{out}");
+    let (code, out, _) = verify(&format!("oci:{layout}"), "mallory@acme.test").await;
+    assert_eq!(code, 3, "{out}");
+    assert_eq!(verify(&format!("oci:{layout}:v2"), "release@acme.test").await.0, 4);
+    assert_eq!(verify(&format!("oci:{layout}-none"), "release@acme.test").await.0, 4);
+    // With the configured policy, under a name of its own; without one nothing could be about it.
+    let config = world.path("proxy.toml");
+    let (code, out, _) = assay(&["explain", &format!("oci:{layout}"), "--as", "test.assay/app:1", "-c", &config]).await;
+    assert_eq!(code, 3);
+    assert!(out.contains("rule       \"acme\"") && out.contains("UNTRUSTED_KEY"), "{out}");
+    let (code, _, err) = assay(&["explain", &format!("oci:{layout}"), "-c", &config]).await;
+    assert_eq!(code, 2);
+    assert!(err.contains("--as"), "{err}");
+    assert_eq!(assay(&["explain", "test.assay/app:1.0", "--as", "a.test/b", "-c", &config]).await.0, 2);
+    // Several images: one must be named.
+    lay_out(&folder, &[(&signed, "v1"), (&image("other"), "v2")], &[&signature]);
+    let (code, _, err) = verify(&format!("oci:{layout}"), "release@acme.test").await;
+    assert_eq!(code, 2);
+    assert!(err.contains("holds 2 images") && err.contains("oci:DIR:TAG"), "{err}");
+    assert_eq!(verify(&format!("oci:{layout}:v1"), "release@acme.test").await.0, 0);
+}
+
+/// Writes an OCI image layout.
+fn lay_out(folder: &Path, images: &[(&BuiltImage, &str)], artefacts: &[&Artefact]) {
+    let blobs = folder.join("blobs/sha256");
+    std::fs::create_dir_all(&blobs).unwrap();
+    let write = |document: &Document| std::fs::write(blobs.join(document.digest.hex()), &document.bytes).unwrap();
+    let mut manifests = Vec::new();
+    for (image, tag) in images {
+        image.documents().for_each(write);
+        let mut entry = serde_json::to_value(image.index.descriptor()).unwrap();
+        entry["annotations"] = serde_json::json!({ "org.opencontainers.image.ref.name": tag });
+        manifests.push(entry);
+    }
+    for artefact in artefacts {
+        write(&artefact.manifest);
+        artefact.blobs.iter().for_each(write);
+        manifests.push(serde_json::to_value(artefact.manifest.descriptor()).unwrap());
+    }
+    let index = serde_json::json!({
+        "schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json", "manifests": manifests,
+    });
+    std::fs::write(folder.join("index.json"), index.to_string()).unwrap();
+    std::fs::write(folder.join("oci-layout"), r#"{"imageLayoutVersion":"1.0.0"}"#).unwrap();
 }
 
 #[tokio::test]

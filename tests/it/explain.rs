@@ -70,6 +70,7 @@ impl World {
             shown: name.to_string(),
             repository: name.repository.clone(),
             policy: policy.clone(),
+            by_arguments: false,
             place: Place::Registry { host: "registry.acme.test".to_owned(), plain_http: false },
             root_files: BTreeMap::from([("private".to_owned(), "private_root.json".to_owned())]),
         };

@@ -34,6 +34,7 @@ pub struct Setup {
 /// A running Assay. Dropped, it stops at once, as if killed.
 pub struct Proxy {
     pub address: SocketAddr,
+    pub puller: Arc<Puller>,
     folder: Arc<TempDir>,
     stop: CancellationToken,
     tasks: Tasks,
@@ -114,9 +115,10 @@ impl Setup {
             sink: None,
         };
         let options = ListenerOptions { grace: Duration::ZERO, ..ListenerOptions::default() };
+        let answering = Arc::clone(&puller);
         let serving =
-            tokio::spawn(serve(listener, options, registry, puller, tasks.clone(), stop.clone().cancelled_owned()));
-        Proxy { address, folder, stop, tasks, serving }
+            tokio::spawn(serve(listener, options, registry, answering, tasks.clone(), stop.clone().cancelled_owned()));
+        Proxy { address, puller, folder, stop, tasks, serving }
     }
 }
 

@@ -199,8 +199,12 @@ fn lacks(verdict: &Verdict, demand: &Demand, signers: usize) -> Vec<String> {
     if demand.attestations.iter().any(|asked| !asked.conditions.is_empty()) {
         lacks.push("what the attestation says".to_owned());
     }
-    if verdict.refusal().is_some_and(|(reason, _)| reason == Reason::NotASignature) {
-        lacks.push("that it is a signature: it takes any statement by the right signer for one".to_owned());
+    match verdict.refusal() {
+        Some((Reason::NotASignature, _)) => {
+            lacks.push("that it is a signature: it takes any statement by the right signer for one".to_owned());
+        }
+        Some((Reason::RolledBack, _)) => lacks.push("what the tag led to before".to_owned()),
+        _ => {}
     }
     lacks
 }

@@ -25,6 +25,8 @@ pub struct Asked {
     pub repository: Repository,
     /// The rules that it was judged by.
     pub policy: Policy,
+    /// Whether they are what arguments said, and no file has them.
+    pub by_arguments: bool,
     /// Where it really is.
     pub place: Place,
     /// Files of trusted roots, by the roots' names. The root that ships in the program has none.
@@ -104,6 +106,12 @@ impl<'a> Report<'a> {
     }
 
     fn refused(&self) -> Option<Refused<'_>> {
+        let refused = self.as_refused()?;
+        let by_arguments = in_arguments(refused.reason).filter(|_| self.asked.by_arguments);
+        Some(Refused { next_step: by_arguments.unwrap_or(refused.next_step), ..refused })
+    }
+
+    fn as_refused(&self) -> Option<Refused<'_>> {
         match self.result {
             Err(PullError::Refused(refusal)) => {
                 Some(Refused { reason: refusal.reason, detail: &refusal.detail, next_step: &refusal.next_step })
@@ -132,5 +140,23 @@ impl<'a> Report<'a> {
             Err(PullError::UnknownRegistry(_)) => "not configured",
             Err(PullError::Range { .. } | PullError::Internal(_)) => "internal error",
         }
+    }
+}
+
+/// What to do where there is no rule to change.
+fn in_arguments(reason: Reason) -> Option<&'static str> {
+    match reason {
+        Reason::UntrustedKey | Reason::WrongIdentity => {
+            Some("check who signed it; if they may, name them: --key FILE, or --issuer URL with --identity NAME")
+        }
+        Reason::NotInLog => Some(
+            "name the root that it was signed under with --trust-root; what is in no log must be signed with one, or for a key say --tlog off",
+        ),
+        Reason::UntrustedCertificate => Some(
+            "check that --trust-root names the root that it was signed under, and that it is current: `assay trust show`",
+        ),
+        Reason::WrongAnnotation => Some("sign it with `cosign sign -a KEY=VALUE`, or change --annotation"),
+        Reason::WrongReference => Some("sign it under this repository, or leave --docker-reference out"),
+        _ => None,
     }
 }

@@ -26,6 +26,7 @@ fn asked(demand: Demand) -> Asked {
         shown: image.to_string(),
         repository: image.repository,
         policy: Policy::new(vec![rule], None),
+        by_arguments: false,
         place: Place::Registry { host: "mirror.acme.test:5000".to_owned(), plain_http: true },
         root_files: BTreeMap::new(),
     }
@@ -64,7 +65,16 @@ fn a_tag_that_went_back_in_time() {
     let detail =
         "tag 1 was signed at 2026-11-02T09:14:00Z before, and now leads to what was signed at 2026-06-01T12:00:05Z";
     let result = refused(&asked, Reason::RolledBack, detail);
-    assert_snapshot!(Report::new(&asked, &result).text(true), @"");
+    assert_snapshot!(Report::new(&asked, &result).text(true), @r#"
+    ✖ ghcr.io/acme/app:1
+      verdict    refused
+      digest     sha256:6105d6cc76af400325e94d588ce511be5bfdbb73b437dc51eca43917d7a43e3d
+      rule       "acme" (mode enforce)
+      reason     ROLLED_BACK: tag 1 was signed at 2026-11-02T09:14:00Z before, and now leads to what was signed at 2026-06-01T12:00:05Z
+      next step  find out why the tag went back; pull by digest if it should, or set rollback = "warn"
+      cosign     cosign verify --key 'keys/release key.pub' --insecure-ignore-tlog --allow-http-registry mirror.acme.test:5000/acme/app@sha256:6105d6cc76af400325e94d588ce511be5bfdbb73b437dc51eca43917d7a43e3d
+                 (it does not check what the tag led to before)
+    "#);
 }
 
 #[test]
@@ -74,7 +84,18 @@ fn what_cosign_cannot_be_told_is_said() {
     let demand = Demand { signers, require: Require::All, tlog: Tlog::Off, annotations, ..Demand::default() };
     let asked = asked(demand);
     let result = refused(&asked, Reason::NoSignature, "no signature found");
-    assert_snapshot!(Report::new(&asked, &result).text(false), @"");
+    assert_snapshot!(Report::new(&asked, &result).text(false), @r#"
+    ✖ ghcr.io/acme/app:1
+      verdict    refused
+      digest     sha256:6105d6cc76af400325e94d588ce511be5bfdbb73b437dc51eca43917d7a43e3d
+      rule       "acme" (mode enforce)
+      reason     NO_SIGNATURE: no signature found
+      next step  sign the index with `cosign sign`, or add a rule that says this repository is not signed
+      cosign     cosign verify --key 'keys/release key.pub' --insecure-ignore-tlog --allow-http-registry -a 'build=it'\''s 42' mirror.acme.test:5000/acme/app@sha256:6105d6cc76af400325e94d588ce511be5bfdbb73b437dc51eca43917d7a43e3d
+      cosign     cosign verify --certificate-identity-regexp '^(?:a|b)$' --certificate-oidc-issuer https://issuer.test --certificate-github-workflow-trigger push --insecure-ignore-tlog --use-signed-timestamps --allow-http-registry -a 'build=it'\''s 42' mirror.acme.test:5000/acme/app@sha256:6105d6cc76af400325e94d588ce511be5bfdbb73b437dc51eca43917d7a43e3d
+                 (it does not check that all of them signed: run every command)
+                 (it does not check source_ref, which the rule wants to be `refs/tags/v1`)
+    "#);
 }
 
 #[test]

@@ -8,7 +8,8 @@ use crate::trust::{AttestationDemand, COSIGN_SIGN_V1, Condition, Matcher, PREDIC
 use super::super::file::{self, Text};
 use super::super::read::nearest;
 use super::super::report::Report;
-use super::{expression, signer};
+use super::expression::{self, Says};
+use super::signer;
 
 /// All attestations that the policy at `path` asks for. Those without signers of their own take the policy's.
 pub(super) fn all(
@@ -87,8 +88,8 @@ fn conditions(written: &file::Attestation, of_type: Option<&str>, report: &mut R
     let mut found = Vec::new();
     let (builder, builder_regexp) = (written.builder_id.as_ref(), written.builder_id_regexp.as_ref());
     let (source, source_regexp) = (written.source_repository.as_ref(), written.source_repository_regexp.as_ref());
-    let builder_id = expression::either(builder, builder_regexp, "builder_id", report);
-    let source_repository = expression::either(source, source_regexp, "source_repository", report);
+    let builder_id = expression::either(builder, builder_regexp, "builder_id", Says::Who, report);
+    let source_repository = expression::either(source, source_regexp, "source_repository", Says::Who, report);
     for at in [builder.or(builder_regexp), source.or(source_regexp)].into_iter().flatten() {
         if of_type.is_some_and(|uri| !uri.starts_with("https://slsa.dev/provenance/")) {
             report

@@ -7,8 +7,10 @@ mod attestation;
 mod demand;
 mod expression;
 mod file;
+mod lookalike;
 mod pattern;
 mod policy;
+mod sample;
 mod server;
 mod signer;
 mod terms;
@@ -58,6 +60,7 @@ pub(super) fn settings(name: &str, read: Read<'_>) -> Result<(Settings, Vec<Warn
     );
     let admin_listen = server::admin(admin.0.listen.as_ref(), ADMIN_LISTEN, &server, &mut report);
     let limits = self::limits(limits.0, &mut report);
+    let default_root = roots.default();
     let trust_files = report.trust_files();
     let warnings = report.finish()?;
     let policy = crate::trust::Policy::new(rules, no_rule_hint);
@@ -71,6 +74,7 @@ pub(super) fn settings(name: &str, read: Read<'_>) -> Result<(Settings, Vec<Warn
         upstreams,
         network,
         policy,
+        default_root,
         trust_files,
         cache_dir,
         admin_listen,

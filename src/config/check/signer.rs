@@ -2,13 +2,32 @@
 
 use toml::Spanned;
 
-use crate::trust::{CLAIMS, IdentitySigner, KeyError, KeySigner, PublicKey, Require, Signer};
+use crate::trust::{CLAIMS, IdentitySigner, KeyError, KeySigner, Matcher, PublicKey, Require, Signer};
 
 use super::super::file::{self, Text};
 use super::super::read::nearest;
 use super::super::report::Report;
+use super::expression::{self, Says};
+use super::file as files;
 use super::value::{self, Bound};
-use super::{expression, file as files};
+
+const GITHUB_ACTIONS: &str = "https://token.actions.githubusercontent.com";
+
+/// Issuers as they stand in certificates of the public instance.
+const ISSUERS: [&str; 5] = [
+    GITHUB_ACTIONS,
+    "https://gitlab.com",
+    "https://accounts.google.com",
+    "https://github.com/login/oauth",
+    "https://login.microsoftonline.com",
+];
+
+/// Claims that say who or whose, by URL.
+const WHO: [&str; 5] = ["build_signer_uri", "source_repository", "source_owner", "workflow", "run"];
+
+/// Claims that say whose repository it was, so that the identity need not: as with reusable workflows.
+const BINDING: [&str; 5] =
+    ["source_repository", "source_owner", "source_repository_id", "source_owner_id", "github_workflow_repository"];
 
 /// All signers of the list at `path`.
 pub(super) fn all(
@@ -128,12 +147,43 @@ fn identity(
             report.missing(path, key, table.span()).help(format!("{why}: write `{key}` or `{key}_regexp`"));
         }
     }
-    let issuer = expression::either(written.issuer.as_ref(), written.issuer_regexp.as_ref(), "issuer", report);
-    let identity = expression::either(written.identity.as_ref(), written.identity_regexp.as_ref(), "identity", report);
-    let claims = expression::by_name(&written.claims, &written.claims_regexp, is_claim, report);
+    let claims = expression::by_name(&written.claims, &written.claims_regexp, is_claim, says, report);
+    let bound = claims.keys().any(|claim| BINDING.contains(&claim.as_str()));
+    let who = if bound { Says::WhoeverIsBound } else { Says::Who };
+    let (exact, fitting) = (written.issuer.as_ref(), written.issuer_regexp.as_ref());
+    let issuer = expression::either(exact, fitting, "issuer", Says::Who, report);
+    let (exact, fitting) = (written.identity.as_ref(), written.identity_regexp.as_ref());
+    let identity = expression::either(exact, fitting, "identity", who, report);
+    let name = name(written, identity.as_ref().map_or("", Matcher::as_str), report);
     let (issuer, identity) = (issuer?, identity?);
-    let name = name(written, identity.as_str(), report);
+    doubtful_issuer(written.issuer.as_ref(), report);
+    doubtful_identity(&issuer, written.identity.as_ref(), report);
     Some(IdentitySigner { name, issuer, identity, claims })
+}
+
+/// Issuers are compared letter by letter, and a slash more fits nothing.
+fn doubtful_issuer(written: Option<&Text>, report: &mut Report<'_>) {
+    let Some(text) = written else { return };
+    let bare = |url: &str| url.trim_end_matches('/').rsplit("://").next().unwrap_or_default().to_ascii_lowercase();
+    let known = ISSUERS.into_iter().find(|known| bare(known) == bare(text.get_ref()));
+    if let Some(known) = known.filter(|known| known != text.get_ref()) {
+        report.warn(text.span(), "that is not quite how the issuer calls itself").help(format!("write \"{known}\""));
+    } else if !text.get_ref().contains("://") {
+        report
+            .warn(text.span(), "not a URL, and issuers are URLs")
+            .help("write it as `assay explain` shows it for a signed image, such as \"https://accounts.google.com\"");
+    }
+}
+
+/// On GitHub it is a workflow that signs, not a repository.
+fn doubtful_identity(issuer: &Matcher, written: Option<&Text>, report: &mut Report<'_>) {
+    let Some(text) = written else { return };
+    let is_workflow = text.get_ref().starts_with("https://") && text.get_ref().contains("@refs/");
+    if issuer.matches(GITHUB_ACTIONS) && !is_workflow {
+        report
+            .warn(text.span(), "GitHub calls nobody so: there, a workflow at a branch or tag signs")
+            .help("write \"https://github.com/OWNER/REPOSITORY/.github/workflows/FILE@refs/heads/BRANCH\"");
+    }
 }
 
 fn is_claim(name: &Text, report: &mut Report<'_>) -> bool {
@@ -148,6 +198,14 @@ fn is_claim(name: &Text, report: &mut Report<'_>) -> bool {
     };
     report.error(name.span(), "no claim of a certificate is called so").help(help);
     false
+}
+
+/// What the expression for a claim is about.
+fn says(claim: &str) -> Says {
+    match WHO.contains(&claim) {
+        true => Says::Who,
+        false => Says::SomethingElse,
+    }
 }
 
 /// What people call the signer, in logs and headers too.

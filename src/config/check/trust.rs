@@ -9,6 +9,7 @@ use toml::Spanned;
 use crate::trust::{PUBLIC_GOOD, PartKind, ROOT_MAX, RootError, Signer, Tlog, TrustRoot};
 
 use super::super::file::{Names, Text, Trust};
+use super::super::read::nearest;
 use super::super::report::Report;
 use super::file as files;
 
@@ -57,6 +58,11 @@ impl Roots {
             },
         };
         roots
+    }
+
+    /// The root of policies that name none. Where it cannot be used, which was reported, another stands in.
+    pub(super) fn default(&self) -> TrustRoot {
+        self.default.clone().unwrap_or_else(|| self.public_good())
     }
 
     /// The roots that a policy names, or the default; none twice. `None` when one of them cannot be used, which was
@@ -118,10 +124,12 @@ impl Roots {
             Err(error) => {
                 let help = match error {
                     RootError::Malformed(_) => {
-                        "it must be a trusted_root.json: your Sigstore's TUF repository or `cosign trusted-root create` has one"
+                        "`cosign trusted-root create` writes such a file; an instance of Sigstore publishes its own over TUF"
                     }
                     RootError::Unusable(_) => "whoever runs that Sigstore instance must publish a right one",
-                    RootError::Empty => "a trusted root names the authorities and logs of a Sigstore instance",
+                    RootError::Empty => {
+                        "a trusted root names the authorities and logs of a Sigstore instance; a signing config is another file"
+                    }
                 };
                 report.error(path.span(), format!("{}: {error}", path.get_ref())).help(help);
                 None
@@ -131,9 +139,12 @@ impl Roots {
 
     fn unknown(&self, name: &Text, report: &mut Report<'_>) {
         let text = name.get_ref();
-        let known: Vec<&str> = self.named.iter().map(|named| named.name.as_str()).chain([PUBLIC_GOOD]).collect();
+        let own = self.named.iter().map(|named| named.name.as_str()).filter(|name| *name != PUBLIC_GOOD);
+        let known: Vec<&str> = own.chain([PUBLIC_GOOD]).collect();
         let help = if text.contains('/') || text.ends_with(".json") {
             format!("give the file a name, and write that here: [trust.roots] NAME = \"{text}\"")
+        } else if let Some(near) = nearest(text, &known) {
+            format!("did you mean `{near}`?")
         } else {
             format!("known are {}; name further files in [trust.roots]", known.join(", "))
         };

@@ -60,6 +60,7 @@ fn mistakes_name_the_variable() {
         ("ASSAY_UPSTREAM__QUAY_IO__URL", "https://quay.io"),
         ("ASSAY_UPSTREAM__GHCR_IO__CREDENTIALS__PASSWORD", "hunter2"),
         ("ASSAY_POLICY__0__MODE", "off"),
+        ("ASSAY_TRUST__ROOT", "root.json"),
         ("ASSAY_VERSION__X", "1"),
     ];
     let shown = Lab::new().problems_with(GOOD, &variables);
@@ -102,6 +103,14 @@ fn mistakes_name_the_variable() {
       |                     ^^^^^^^^^^^^
       |
       = help: did you mean `listen`?
+
+    error: trusted roots cannot be set by environment variables
+     --> environment variable ASSAY_TRUST__ROOT:1:19
+      |
+    1 | ASSAY_TRUST__ROOT=root.json
+      |                   ^^^^^^^^^
+      |
+      = help: write it into the file, so that what is enforced can be read in one place
 
     error: upstream."ghcr.io".credentials.password: unknown key
     --> environment variable ASSAY_UPSTREAM__GHCR_IO__CREDENTIALS__PASSWORD:1:48

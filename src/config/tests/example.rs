@@ -36,7 +36,9 @@ fn it_loads_with_everything_in_force() {
     copy("password", "registry-password");
     copy("root.json", "private_root.json");
     let text = everything().replace("/etc/assay/", &format!("{}/", lab.path().display()));
-    let (settings, _) = lab.load(&text);
+    let (settings, warnings) = lab.load(&text);
+    let shown: String = warnings.iter().map(ToString::to_string).collect();
+    assert_eq!(warnings.len(), 1, "only that `public` is in audit mode: {shown}");
     assert!(settings.server.tls.is_some());
     assert_eq!(settings.policy.rules().len(), 2);
     assert_eq!(settings.upstreams.len(), 5);

@@ -1,11 +1,16 @@
 //! What an operator sees for every mistake, and what a good file becomes.
 
+mod attestations;
 mod env;
 mod example;
+mod expressions;
+mod identities;
 mod meaning;
 mod odd;
 mod policies;
 mod robust;
+mod roots;
+mod rules;
 mod shape;
 mod signers;
 mod upstreams;
@@ -31,7 +36,10 @@ impl Lab {
         lab.write("acme-again.pub", &acme.public_key_pem());
         lab.write("acme.key", &acme.serialize_pem());
         lab.write("other.pub", &other.public_key_pem());
-        lab.write("root.json", &String::from_utf8(TrustRoot::public_good_json().to_vec()).unwrap());
+        lab.root_without("root.json", &[]);
+        lab.root_without("no-log.json", &["tlogs"]);
+        lab.root_without("no-log-no-time.json", &["tlogs", "timestampAuthorities"]);
+        lab.root_without("no-authority.json", &["certificateAuthorities"]);
         lab.write("rubbish", "rubbish\n");
         lab.write("password", "hunter2\n");
         lab.write("two-lines", "hunter2\nhunter3\n");
@@ -46,6 +54,15 @@ impl Lab {
         let path = self.path().join(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, text).unwrap();
+    }
+
+    /// A trusted root without these parts.
+    fn root_without(&self, name: &str, parts: &[&str]) {
+        let mut root: serde_json::Value = serde_json::from_slice(TrustRoot::public_good_json()).unwrap();
+        for part in parts {
+            root.as_object_mut().unwrap().remove(*part).unwrap();
+        }
+        self.write(name, &root.to_string());
     }
 
     fn load(&self, text: &str) -> (Settings, Vec<Warning>) {

@@ -42,6 +42,13 @@ fn a_line_that_may_hold_a_secret_is_not_shown() {
 }
 
 #[test]
+fn a_claim_about_a_token_is_no_secret() {
+    let text = GOOD
+        .replace("key = \"acme.pub\"", "issuer = \"https://accounts.google.com\"\nclaims = { token_subject = \"\" }");
+    assert!(Lab::new().problems(&text).contains("| claims = { token_subject"), "the line is shown");
+}
+
+#[test]
 fn a_file_that_cannot_be_read() {
     let problems = crate::config::Settings::load(&Lab::new().path().join("absent.toml")).unwrap_err();
     assert!(problems.to_string().contains("absent.toml: No such file"), "{problems}");

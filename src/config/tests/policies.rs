@@ -5,7 +5,7 @@ use insta::assert_snapshot;
 use super::Lab;
 use crate::trust::{DockerReference, Enforcement, Require};
 
-const UPSTREAMS: &str = r#"version = 1
+pub(super) const UPSTREAMS: &str = r#"version = 1
 [upstream."docker.io"]
 url = "https://registry-1.docker.io"
 [upstream."ghcr.io"]

@@ -16,7 +16,7 @@ fn load(text: &str, variables: &[(String, String)]) {
     }
 }
 
-const KEYS: [&str; 16] = [
+const KEYS: [&str; 24] = [
     "version",
     "server",
     "listen",
@@ -31,10 +31,18 @@ const KEYS: [&str; 16] = [
     "log",
     "credentials",
     "not_after",
+    "trust",
+    "roots",
+    "identity_regexp",
+    "issuer",
+    "deny",
+    "attestation",
+    "find_parent",
+    "claims",
     "é",
     "\"\\u0000\"",
 ];
-const VALUES: [&str; 18] = [
+const VALUES: [&str; 20] = [
     "1",
     "-1",
     "1e9",
@@ -53,6 +61,8 @@ const VALUES: [&str; 18] = [
     "'x",
     "\"\"\"a\nb\"\"\"",
     "\"/dev/zero\"",
+    "'https://github.com/.*'",
+    "[\"public-good\"]",
 ];
 
 fn lines() -> impl Strategy<Value = String> {

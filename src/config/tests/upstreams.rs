@@ -192,3 +192,30 @@ fn without_docker_hub_there_is_no_default_upstream() {
     let (settings, _) = Lab::new().load(GOOD);
     assert_eq!(settings.server.default_upstream, None);
 }
+
+#[test]
+fn signatures_elsewhere() {
+    let with = |place: &str| GOOD.replace("[[policy]]", &format!("signatures_in = \"{place}\"\n[[policy]]"));
+    let (settings, _) = Lab::new().load(&with("ghcr.io/acme/signatures"));
+    assert_eq!(settings.upstreams[0].signatures_in, Some("ghcr.io/acme/signatures".parse().unwrap()));
+    let (settings, _) = Lab::new().load(GOOD);
+    assert_eq!(settings.upstreams[0].signatures_in, None);
+    assert_snapshot!(Lab::new().problems(&with("quay.io/acme/signatures")), @r#"
+    error: upstream."ghcr.io".signatures_in: no upstream is called `quay.io`
+     --> proxy.toml:5:17
+      |
+    5 | signatures_in = "quay.io/acme/signatures"
+      |                 ^^^^^^^^^^^^^^^^^^^^^^^^^
+      |
+      = help: add [upstream."quay.io"]: signatures are fetched as images are
+    "#);
+    assert_snapshot!(Lab::new().problems(&with("signatures")), @r#"
+    error: upstream."ghcr.io".signatures_in: not a repository
+     --> proxy.toml:5:17
+      |
+    5 | signatures_in = "signatures"
+      |                 ^^^^^^^^^^^^
+      |
+      = help: write the registry and the path, without a tag: "ghcr.io/acme/signatures"
+    "#);
+}

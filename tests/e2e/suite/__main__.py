@@ -12,6 +12,7 @@ from assay import Assay, NoAssay
 from crash import Crash
 from load import Load
 from report import Report
+from sigstore.run import Sigstore
 from workspace import Workspace
 
 STRAINS = ["load", "crash"]   # of assay alone, without clients and without a control run
@@ -19,7 +20,7 @@ STRAINS = ["load", "crash"]   # of assay alone, without clients and without a co
 
 def main():
     parser = argparse.ArgumentParser()
-    names = [client.name for client in clients.ALL] + ["cosign", "differential"] + STRAINS
+    names = [client.name for client in clients.ALL] + ["cosign", "sigstore", "differential"] + STRAINS
     parser.add_argument("--folder", required=True)
     parser.add_argument("--tools", required=True)
     parser.add_argument("--assay")
@@ -32,8 +33,10 @@ def main():
     report = Report()
     try:
         upstreams = registries.start(workspace)
-        if set(wanted) - {"differential", *STRAINS}:
+        if set(wanted) - {"sigstore", "differential", *STRAINS}:
             with_clients(workspace, options, wanted, upstreams, report)
+        if "sigstore" in wanted:
+            Sigstore(workspace, options.assay, upstreams, report).all()
         if "differential" in wanted and not options.without_assay:
             differential.suite.run(workspace, options.assay, report)
         if not options.without_assay:

@@ -69,18 +69,22 @@ class Assay:
     def _configuration(self, cache):
         upstreams = "".join(f'[upstream."{r.name}"]\nurl = "http://{r.address}"\n' for r in self.registries)
         names = ", ".join(f'"{r.name}/**"' for r in self.registries)
-        return f"""version = 1
-[server]
-listen = ["{ADDRESS}"]
-default_upstream = "{self.registries[0].name}"
-{upstreams}[[policy]]
+        policy = f"""[[policy]]
 name = "e2e"
 images = [{names}]
 mode = "enforce"
 tlog = "off"
 [[policy.signer]]
 key = "{self.public_key}"
-[cache]
+"""
+        return self._frame(cache, self.registries[0].name, upstreams + policy)
+
+    def _frame(self, cache, default_upstream, tables):
+        return f"""version = 1
+[server]
+listen = ["{ADDRESS}"]
+default_upstream = "{default_upstream}"
+{tables}[cache]
 dir = "{cache}"
 [admin]
 listen = "{ADMIN}"

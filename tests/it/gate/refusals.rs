@@ -21,6 +21,10 @@ fn entry() -> Value {
         "kindVersion": { "kind": "hashedrekord", "version": "0.0.1" },
         "integratedTime": "1700000000",
         "canonicalizedBody": STANDARD.encode("{}"),
+        "inclusionProof": {
+            "logIndex": "1", "treeSize": "2", "rootHash": STANDARD.encode([7; 32]), "hashes": [],
+            "checkpoint": { "envelope": "log\n2\nBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc=\n\n— log BwcHBwcH\n" },
+        },
     })
 }
 
