@@ -228,6 +228,9 @@ fn certificate(pem: &str) -> Result<(String, &str), Failure> {
     const END: &str = "-----END CERTIFICATE-----";
     let block = pem.split_once(BEGIN).and_then(|(_, rest)| rest.split_once(END));
     let (body, rest) = block.ok_or_else(|| malformed("certificate", "the annotation holds no PEM certificate"))?;
+    if !body.starts_with(['\n', '\r']) || !body.ends_with('\n') {
+        return Err(malformed("certificate", "the PEM certificate does not stand on lines of its own"));
+    }
     let body: String = body.chars().filter(|c| !c.is_ascii_whitespace()).collect();
     match STANDARD.decode(&body) {
         Ok(_) => Ok((body, rest.strip_prefix("\r\n").or_else(|| rest.strip_prefix('\n')).unwrap_or(rest))),
@@ -328,6 +331,7 @@ mod tests {
         }
         let block = "-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----";
         assert_eq!(certificate(&format!("{block}\n")).unwrap(), ("MAA=".to_owned(), ""));
+        assert!(certificate(&block.replace('\n', "")).is_err(), "one line");
         assert_eq!(certificate(&format!("{block}\n\0")).unwrap(), ("MAA=".to_owned(), "\0"));
     }
 

@@ -41,7 +41,8 @@ LOOSER = [
 STRICTER = [
     Difference("attestation for a signature", "who attests that a scan ran has not said \"run this\"; cosign takes any predicate type for a signature",
                said(r"predicate type: found|NOT_A_SIGNATURE")),
-    Difference("type of the statement", "the `_type` must be in-toto's v1 (v0.1 for attestations); cosign reads any", said(r"^statement: found")),
+    Difference("type of what is signed", "the payload's `type` must be cosign's, a statement's `_type` in-toto's v1 (v0.1 for attestations); cosign reads any",
+               said(r"^(statement|payload type): found")),
     Difference("referrer of something else", "the manifest must say that it refers to this digest; cosign believes the registry's list",
                said(r"unrelated: refers to something else")),
     Difference("body in a Rekor v2 entry", "the document's parts contradict each other; cosign makes the body anew from the bundle",
