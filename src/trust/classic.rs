@@ -14,7 +14,8 @@ use sigstore_types::Bundle;
 
 use crate::oci::{Digest, strict_json};
 
-use super::bundle::{read_bundle, said};
+use super::bundle::{check_envelope, read_bundle, said};
+use super::certificate::Certificate;
 use super::verdict::Reason;
 use super::verifier::{Failure, Tlog};
 
@@ -27,6 +28,7 @@ const ANNOTATION_MAX: usize = 128 * 1024;
 const SIGNATURE: &str = "dev.cosignproject.cosign/signature";
 const CERTIFICATE: &str = "dev.sigstore.cosign/certificate";
 const LOG_ENTRY: &str = "dev.sigstore.cosign/bundle";
+const CHAIN: &str = "dev.sigstore.cosign/chain";
 const TIMESTAMP: &str = "dev.sigstore.cosign/rfc3161timestamp";
 const PAYLOAD_TYPE: &str = "cosign container image signature";
 /// With a log entry as Rekor v1 promises it, and without one: version 0.1 insists on a promise.
@@ -74,6 +76,7 @@ struct SignedImage {
 }
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct LogBundle {
     #[serde(rename = "SignedEntryTimestamp")]
     promise: String,
@@ -82,7 +85,7 @@ struct LogBundle {
 }
 
 #[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct LogPayload {
     body: String,
     integrated_time: i64,
@@ -120,19 +123,42 @@ pub(super) fn as_bundle(payload: &[u8], annotations: &Annotations, tlog: Tlog) -
 
 /// A DSSE envelope and its annotations as a bundle.
 pub(super) fn attestation_as_bundle(envelope: &[u8], annotations: &Annotations, tlog: Tlog) -> Result<Bundle, Failure> {
-    strict_json::check(envelope).map_err(|why| malformed("envelope", why))?;
+    check_envelope(envelope).map_err(|why| malformed("envelope", why))?;
+    if annotation(annotations, SIGNATURE)?.is_some() {
+        return Err(malformed("envelope", format!("there is a signature in it and one in annotation `{SIGNATURE}`")));
+    }
     let content = serde_json::from_slice(envelope).map_err(|why| malformed("envelope", said(why)))?;
+    same_envelope(envelope, annotations, tlog)?;
     bundle("dsseEnvelope", content, annotations, tlog)
+}
+
+/// The log recorded these very bytes, and no other spelling of the same envelope: the bundle that is made of them has
+/// a spelling of its own.
+fn same_envelope(envelope: &[u8], annotations: &Annotations, tlog: Tlog) -> Result<(), Failure> {
+    let Some(text) = annotation(annotations, LOG_ENTRY)?.filter(|_| tlog != Tlog::Off) else { return Ok(()) };
+    let body = log_entry(text)?["canonicalizedBody"].as_str().map(|body| STANDARD.decode(body).unwrap_or_default());
+    let body: Value = serde_json::from_slice(&body.unwrap_or_default()).unwrap_or_default();
+    match body.pointer("/spec/envelopeHash/value").and_then(Value::as_str) {
+        Some(logged) if logged != hex::encode(Sha256::digest(envelope)) => {
+            Err(malformed("envelope", "the log recorded an envelope of other bytes"))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn bundle(kind: &str, content: Value, annotations: &Annotations, tlog: Tlog) -> Result<Bundle, Failure> {
     let mut material = serde_json::Map::new();
     let certificate = annotation(annotations, CERTIFICATE)?;
     let bare = certificate.is_none() && tlog == Tlog::Off;
-    let proof = |name| if bare { Ok(None) } else { annotation(annotations, name) };
-    let entry = proof(LOG_ENTRY)?.map(log_entry).transpose()?;
+    // Where it cannot count it must still be an object, as for cosign.
+    let entry = match annotation(annotations, LOG_ENTRY)? {
+        Some(text) if bare => {
+            serde_json::from_str::<serde_json::Map<String, Value>>(text).map_err(|why| malformed("log", said(why)))?;
+            None
+        }
+        text => text.map(log_entry).transpose()?,
+    };
     match (certificate, &entry) {
-        // The chain beside it is not looked at: the intermediate comes from the trusted root.
         (Some(pem), Some(_)) => {
             let chain = json!({ "certificates": [{ "rawBytes": leaf(pem)? }] });
             material.insert("x509CertificateChain".to_owned(), chain)
@@ -140,11 +166,20 @@ fn bundle(kind: &str, content: Value, annotations: &Annotations, tlog: Tlog) -> 
         (Some(pem), None) => material.insert("certificate".to_owned(), json!({ "rawBytes": leaf(pem)? })),
         (None, _) => material.insert("publicKey".to_owned(), json!({ "hint": "" })),
     };
+    // It counts for nothing: the intermediate comes from the trusted root. Yet it is read, as cosign does.
+    if certificate.is_some() {
+        chain(annotation(annotations, CHAIN)?.unwrap_or_default())?;
+    }
     let version = if entry.is_some() { BUNDLE_LOGGED } else { BUNDLE_BARE };
     if let Some(entry) = entry {
+        // The log's entry has the signature as one line, and cosign compares the texts.
+        if annotation(annotations, SIGNATURE)?.is_some_and(|signature| signature != one_line(signature)) {
+            return Err(malformed("signature", "the signature has line ends, other than in the log"));
+        }
         material.insert("tlogEntries".to_owned(), json!([entry]));
     }
-    if let Some(token) = proof(TIMESTAMP)?.map(timestamp).transpose()?.flatten() {
+    let token = annotation(annotations, TIMESTAMP)?.map(timestamp).transpose()?.flatten();
+    if let Some(token) = token.filter(|_| !bare) {
         let data = json!({ "rfc3161Timestamps": [{ "signedTimestamp": token }] });
         material.insert("timestampVerificationData".to_owned(), data);
     }
@@ -152,9 +187,9 @@ fn bundle(kind: &str, content: Value, annotations: &Annotations, tlog: Tlog) -> 
     read_bundle(text.as_bytes()).map_err(|why| malformed("annotations", why))
 }
 
-/// A value that is there and not blank.
+/// A value that is there and not empty.
 fn annotation<'a>(annotations: &'a Annotations, name: &str) -> Result<Option<&'a str>, Failure> {
-    let Some(text) = annotations.get(name).map(|text| text.trim()).filter(|text| !text.is_empty()) else {
+    let Some(text) = annotations.get(name).map(String::as_str).filter(|text| !text.is_empty()) else {
         return Ok(None);
     };
     if text.len() > ANNOTATION_MAX {
@@ -169,15 +204,36 @@ fn one_line(text: &str) -> String {
     text.chars().filter(|c| !matches!(c, '\r' | '\n')).collect()
 }
 
-/// The first certificate of a PEM text, in base64.
+/// The first certificate of a PEM text that holds certificates and nothing else, in base64.
 fn leaf(pem: &str) -> Result<String, Failure> {
+    let (body, rest) = certificate(pem)?;
+    chain(rest)?;
+    Ok(body)
+}
+
+/// Checks that a text holds certificates and nothing else.
+fn chain(mut pem: &str) -> Result<(), Failure> {
+    while !pem.is_empty() {
+        let (body, rest) = certificate(pem)?;
+        let der = STANDARD.decode(&body).unwrap_or_default();
+        Certificate::from_der(&der).map_err(|why| malformed("certificate", format!("annotation `{CHAIN}`: {why}")))?;
+        pem = rest;
+    }
+    Ok(())
+}
+
+/// The first certificate of a PEM text, in base64, and what follows it.
+fn certificate(pem: &str) -> Result<(String, &str), Failure> {
     const BEGIN: &str = "-----BEGIN CERTIFICATE-----";
     const END: &str = "-----END CERTIFICATE-----";
-    let body = pem.split_once(BEGIN).and_then(|(_, rest)| rest.split_once(END)).map(|(body, _)| one_line(body));
-    let body = body.ok_or_else(|| malformed("certificate", "the annotation holds no PEM certificate"))?;
+    let block = pem.split_once(BEGIN).and_then(|(_, rest)| rest.split_once(END));
+    let (body, rest) = block.ok_or_else(|| malformed("certificate", "the annotation holds no PEM certificate"))?;
+    if !body.starts_with(['\n', '\r']) || !body.ends_with('\n') {
+        return Err(malformed("certificate", "the PEM certificate does not stand on lines of its own"));
+    }
     let body: String = body.chars().filter(|c| !c.is_ascii_whitespace()).collect();
     match STANDARD.decode(&body) {
-        Ok(_) => Ok(body),
+        Ok(_) => Ok((body, rest.strip_prefix("\r\n").or_else(|| rest.strip_prefix('\n')).unwrap_or(rest))),
         Err(_) => Err(malformed("certificate", "the PEM certificate is not base64 inside")),
     }
 }
@@ -189,6 +245,8 @@ fn log_entry(text: &str) -> Result<Value, Failure> {
     let body = one_line(&payload.body);
     let decoded = STANDARD.decode(&body).map_err(|_| wrong("the body is not base64".to_owned()))?;
     strict_json::check(&decoded).map_err(wrong)?;
+    let promise = one_line(&promise);
+    STANDARD.decode(&promise).map_err(|_| wrong("the signed entry timestamp is not base64".to_owned()))?;
     let LogBody { kind, api_version } = serde_json::from_slice(&decoded).map_err(|why| wrong(said(why)))?;
     let log_id = hex::decode(&payload.log_id).map_err(|_| wrong("the log ID is not hex".to_owned()))?;
     Ok(json!({
@@ -196,7 +254,7 @@ fn log_entry(text: &str) -> Result<Value, Failure> {
         "logId": { "keyId": STANDARD.encode(log_id) },
         "kindVersion": { "kind": kind, "version": api_version },
         "integratedTime": payload.integrated_time.to_string(),
-        "inclusionPromise": { "signedEntryTimestamp": one_line(&promise) },
+        "inclusionPromise": { "signedEntryTimestamp": promise },
         "canonicalizedBody": body,
     }))
 }
@@ -222,6 +280,9 @@ pub(super) fn claims(payload: &[u8]) -> Result<ImageClaims, Failure> {
         let detail = format!("found `{kind}`, expected `{PAYLOAD_TYPE}`");
         return Err(Failure::new("payload type", Reason::NotASignature, detail));
     }
+    if read.optional.as_ref().is_some_and(|optional| !optional.is_object() && !optional.is_null()) {
+        return Err(malformed("payload", "`optional` is no object"));
+    }
     let digest = image.docker_manifest_digest;
     Ok(ImageClaims { reference: identity.docker_reference, digest, optional: read.optional })
 }
@@ -237,4 +298,56 @@ pub(super) fn is_about(claims: &ImageClaims, digest: Digest) -> Result<(), Failu
 
 fn malformed(check: &'static str, why: impl Into<String>) -> Failure {
     Failure::new(check, Reason::MalformedSignature, why)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SIGNATURE_ANNOTATION: (&str, &str) = (SIGNATURE, "MEUCIFDIACdl");
+
+    fn read(more: &[(&str, &str)]) -> Result<Bundle, Failure> {
+        let pairs = [SIGNATURE_ANNOTATION].into_iter().chain(more.iter().copied());
+        as_bundle(b"{}", &pairs.map(|(name, text)| (name.to_owned(), text.to_owned())).collect(), Tlog::Off)
+    }
+
+    /// Differences to cosign that mutated annotations brought to light: it reads them all, and as they are.
+    #[test]
+    fn an_annotation_that_cosign_cannot_read_is_refused() {
+        assert!(read(&[]).is_ok());
+        assert!(read(&[(TIMESTAMP, ""), (LOG_ENTRY, ""), (CERTIFICATE, ""), (CHAIN, "")]).is_ok());
+        for bad in
+            [(TIMESTAMP, " "), (LOG_ENTRY, " "), (CERTIFICATE, " "), (SIGNATURE, "MEUCIFDIACdl "), (TIMESTAMP, "x")]
+        {
+            assert!(read(&[bad]).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_text_of_certificates_holds_nothing_else() {
+        assert!(chain("").is_ok());
+        for bad in ["null", " ", "-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----\n"] {
+            assert!(chain(bad).is_err(), "{bad:?}");
+        }
+        let block = "-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----";
+        assert_eq!(certificate(&format!("{block}\n")).unwrap(), ("MAA=".to_owned(), ""));
+        assert!(certificate(&block.replace('\n', "")).is_err(), "one line");
+        assert_eq!(certificate(&format!("{block}\n\0")).unwrap(), ("MAA=".to_owned(), "\0"));
+    }
+
+    #[test]
+    fn optional_is_an_object_or_nothing() {
+        let payload = |optional: &str| {
+            let digest = "0".repeat(64);
+            format!(
+                r#"{{"critical":{{"identity":{{}},"image":{{"docker-manifest-digest":"sha256:{digest}"}},"type":"{PAYLOAD_TYPE}"}},"optional":{optional}}}"#
+            )
+        };
+        for good in ["null", "{}", r#"{"build":"42"}"#] {
+            assert!(claims(payload(good).as_bytes()).is_ok(), "{good}");
+        }
+        for bad in ["[]", r#""x""#, "1"] {
+            assert!(claims(payload(bad).as_bytes()).is_err(), "{bad}");
+        }
+    }
 }

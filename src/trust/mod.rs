@@ -9,6 +9,7 @@ mod attestation;
 mod bundle;
 mod candidate;
 mod certificate;
+mod checkpoint;
 mod classic;
 mod demand;
 mod examine;

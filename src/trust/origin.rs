@@ -12,6 +12,7 @@ use x509_cert::Certificate as X509;
 use x509_cert::der::{Decode as _, Encode as _};
 use x509_cert::ext::pkix::{AuthorityKeyIdentifier, SubjectKeyIdentifier};
 
+use super::checkpoint;
 use super::verdict::Reason;
 use super::verifier::Failure;
 
@@ -87,8 +88,15 @@ impl Origins {
         if logged {
             // Where nothing proves the time, the moment of the check counts, as it does for a key's own time.
             let time = times.first().copied().unwrap_or(now);
-            for entry in &bundle.verification_material.tlog_entries {
+            let entries = &bundle.verification_material.tlog_entries;
+            for (at, entry) in entries.iter().enumerate() {
                 self.in_its_log(entry, time)?;
+                let same =
+                    |other: &TransparencyLogEntry| (&other.log_id, other.log_index) == (&entry.log_id, entry.log_index);
+                if entries.iter().skip(at + 1).any(same) {
+                    let detail = "the same log entry stands there twice";
+                    return Err(Failure::new("log", Reason::MalformedSignature, detail));
+                }
             }
         }
         times.iter().try_for_each(|time| self.issued(bundle, *time))
@@ -107,12 +115,20 @@ impl Origins {
         let Some(proof) = &entry.inclusion_proof else { return Ok(()) };
         let checkpoint = Checkpoint::from_text(proof.checkpoint.envelope());
         let signed = checkpoint.is_ok_and(|checkpoint| {
-            let ours = |hint: &[u8]| id.starts_with(hint);
-            checkpoint.signatures().iter().any(|signature| {
-                ours(signature.key_id.as_bytes())
+            let ours = |signature: &sigstore_types::checkpoint::CheckpointSignature| {
+                id.starts_with(signature.key_id.as_bytes())
                     && log.key.verify(checkpoint.signed_data(), &signature.signature).is_ok()
-            })
+            };
+            // Checkpoints of Rekor v2 may have witnesses; cosign refuses them on those of v1, which are told by the tree's number.
+            match checkpoint.origin().contains(" - ") {
+                true => checkpoint.signatures().iter().all(ours),
+                false => checkpoint.signatures().iter().any(ours),
+            }
         });
+        if !proof.checkpoint.envelope().is_empty() {
+            checkpoint::check(proof.checkpoint.envelope())
+                .map_err(|why| Failure::new("log", Reason::MalformedSignature, why))?;
+        }
         if signed { Ok(()) } else { fail("the checkpoint is not signed by the log that the entry names".to_owned()) }
     }
 

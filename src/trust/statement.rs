@@ -28,6 +28,7 @@ const STATEMENT_V01: &str = "https://in-toto.io/Statement/v0.1";
 
 /// A statement, read so that no other reader can read it differently.
 #[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Statement {
     #[serde(rename = "_type")]
     kind: String,
@@ -38,9 +39,22 @@ pub(super) struct Statement {
     pub predicate: Value,
 }
 
+/// A resource descriptor of in-toto, with all fields that it may have.
 #[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[expect(dead_code, reason = "what is not looked at is named so that nothing else is there")]
 struct Subject {
+    #[serde(default)]
+    name: Option<String>,
+    #[serde(default)]
+    uri: Option<String>,
     digest: BTreeMap<String, String>,
+    #[serde(default)]
+    content: Option<String>,
+    #[serde(default)]
+    download_location: Option<String>,
+    #[serde(default)]
+    media_type: Option<String>,
     #[serde(default)]
     annotations: Option<Value>,
 }
@@ -56,6 +70,11 @@ impl Statement {
         let malformed = |why: String| Failure::new("statement", Reason::MalformedSignature, why);
         strict_json::check(payload).map_err(malformed)?;
         let statement: Self = serde_json::from_slice(payload).map_err(|why| malformed(said(why)))?;
+        let objects =
+            statement.subject.iter().filter_map(|subject| subject.annotations.as_ref()).chain([&statement.predicate]);
+        if !objects.into_iter().all(|value| value.is_object() || value.is_null()) {
+            return Err(malformed("the predicate or a subject's annotations are no object".to_owned()));
+        }
         if ![STATEMENT_V1, STATEMENT_V01].contains(&statement.kind.as_str()) {
             let detail = format!("found `{}`, expected `{STATEMENT_V1}`", statement.kind);
             return Err(Failure::new("statement", Reason::NotASignature, detail));
@@ -90,6 +109,10 @@ impl Statement {
         let wanted = digest.hex();
         let sha256 = |subject: &Subject| subject.digest.get("sha256").cloned();
         match self.subject.iter().find(|subject| subject.digest.get("sha256") == Some(&wanted)) {
+            // cosign decodes every digest, whichever it is about.
+            Some(_) if !self.subject.iter().flat_map(|subject| subject.digest.values()).all(is_hex) => {
+                Err(Failure::new("subject", Reason::MalformedSignature, "a digest of a subject is not hexadecimal"))
+            }
             Some(subject) => Ok(subject.annotations.as_ref()),
             None => {
                 let named =
@@ -98,4 +121,8 @@ impl Statement {
             }
         }
     }
+}
+
+fn is_hex(digest: &String) -> bool {
+    hex::decode(digest).is_ok()
 }

@@ -4,6 +4,7 @@ import argparse
 import sys
 
 import clients
+import differential.suite
 import images
 import registries
 import situations
@@ -19,7 +20,7 @@ STRAINS = ["load", "crash"]   # of assay alone, without clients and without a co
 
 def main():
     parser = argparse.ArgumentParser()
-    names = [client.name for client in clients.ALL] + ["cosign", "sigstore"] + STRAINS
+    names = [client.name for client in clients.ALL] + ["cosign", "sigstore", "differential"] + STRAINS
     parser.add_argument("--folder", required=True)
     parser.add_argument("--tools", required=True)
     parser.add_argument("--assay")
@@ -32,10 +33,12 @@ def main():
     report = Report()
     try:
         upstreams = registries.start(workspace)
-        if set(wanted) - {"sigstore", *STRAINS}:
+        if set(wanted) - {"sigstore", "differential", *STRAINS}:
             with_clients(workspace, options, wanted, upstreams, report)
         if "sigstore" in wanted:
             Sigstore(workspace, options.assay, upstreams, report).all()
+        if "differential" in wanted and not options.without_assay:
+            differential.suite.run(workspace, options.assay, report)
         if not options.without_assay:
             under_strain(workspace, options.assay, wanted, upstreams[0], report)
     finally:

@@ -48,7 +48,7 @@ const BUNDLE: &[(&str, Change<Bundle>)] = &[
     ("bundle version 0.1", |b| b.json = |json| json["mediaType"] = versioned("0.1")),
     ("bundle version 0.2", |b| b.json = |json| json["mediaType"] = versioned("0.2")),
     ("bundle version 0.3, in its other spelling", |b| b.json = |json| json["mediaType"] = versioned("0.3")),
-    ("a key id", |b| b.json = |json| json["dsseEnvelope"]["signatures"][0]["keyid"] = json!("release")),
+    ("an empty key id", |b| b.json = |json| json["dsseEnvelope"]["signatures"][0]["keyid"] = json!("")),
     ("printed prettily", |b| {
         b.text = |text| {
             let json: Value = serde_json::from_str(&text).unwrap();
