@@ -136,7 +136,10 @@ pub(super) fn attestation_as_bundle(envelope: &[u8], annotations: &Annotations, 
 /// a spelling of its own.
 fn same_envelope(envelope: &[u8], annotations: &Annotations, tlog: Tlog) -> Result<(), Failure> {
     let Some(text) = annotation(annotations, LOG_ENTRY)?.filter(|_| tlog != Tlog::Off) else { return Ok(()) };
-    let body = log_entry(text)?["canonicalizedBody"].as_str().map(|body| STANDARD.decode(body).unwrap_or_default());
+    let body = log_entry(text)?
+        .get("canonicalizedBody")
+        .and_then(Value::as_str)
+        .map(|body| STANDARD.decode(body).unwrap_or_default());
     let body: Value = serde_json::from_slice(&body.unwrap_or_default()).unwrap_or_default();
     match body.pointer("/spec/envelopeHash/value").and_then(Value::as_str) {
         Some(logged) if logged != hex::encode(Sha256::digest(envelope)) => {

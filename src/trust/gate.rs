@@ -261,8 +261,12 @@ fn attested(subject: &Subject<'_>, reports: &[CandidateReport], looked_at: &[Loo
         !met(asked.require, &asked.signers, |_, id| attesters(reports, asked).any(|seen| seen.id == id))
     };
     let Some(lacking) = subject.attestations.iter().find(lacks) else { return Ok(()) };
+    let is_of_type = |report: &&CandidateReport| {
+        report.checks.iter().any(|check| check.name == "predicate type" && check.detail == lacking.predicate_type)
+    };
     let wrong = reports
         .iter()
+        .filter(is_of_type)
         .flat_map(|report| report.checks.iter().rev())
         .find(|check| matches!(check.reason, Some(Reason::WrongAttestation)));
     let lack = match wrong {

@@ -4,6 +4,8 @@
 //! entry with proof, promise and checkpoint, the timestamps, the signature, and that all of them are about one
 //! another. Who may sign is not asked here.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use sigstore_types::bundle::{TransparencyLogEntry, VerificationMaterialContent};
@@ -226,6 +228,7 @@ pub(super) fn with_logged_key(
         })?;
         let proven = proven(&bundle, root, &result, true, Vec::new());
         root.origins().check(&bundle, &proven.times, true, trust.now)?;
+        recorded_for(&bundle, key)?;
         Ok(proven)
     })
 }
@@ -264,6 +267,37 @@ pub fn verify_bundle(
         (Signer::Identity(_), false) => {
             Err(Failure::new("signer", Reason::UntrustedKey, "made with a key, expected an identity"))
         }
+    }
+}
+
+/// Entries of kind `dsse` record who signed, which the verifier compares for certificates only: one that records a
+/// certificate does not become a key's by taking the certificate out of the bundle.
+fn recorded_for(bundle: &Bundle, key: &PublicKey) -> Result<(), Failure> {
+    #[derive(Deserialize)]
+    struct Body {
+        spec: Spec,
+    }
+    #[derive(Deserialize)]
+    struct Spec {
+        signatures: Vec<Recorded>,
+    }
+    #[derive(Deserialize)]
+    struct Recorded {
+        verifier: String,
+    }
+    let is_key = |recorded: &Recorded| {
+        let pem = STANDARD.decode(&recorded.verifier).ok().and_then(|pem| String::from_utf8(pem).ok());
+        pem.and_then(|pem| PublicKey::from_pem(&pem).ok()).is_some_and(|found| found.fingerprint() == key.fingerprint())
+    };
+    let entries = &bundle.verification_material.tlog_entries;
+    let ours = entries.iter().filter(|entry| entry.kind_version == KindVersion::DsseV001).all(|entry| {
+        let body = serde_json::from_slice::<Body>(entry.canonicalized_body.as_bytes());
+        body.is_ok_and(|body| !body.spec.signatures.is_empty() && body.spec.signatures.iter().all(is_key))
+    });
+    if ours {
+        Ok(())
+    } else {
+        Err(Failure::new("log", Reason::NotInLog, "the log entry records another signer than the key"))
     }
 }
 
@@ -415,6 +449,8 @@ fn failure_under(root: &TrustRoot, bundle: &Bundle, error: &Error) -> Failure {
 fn failure(error: &Error) -> Failure {
     let (check, reason) = match error {
         Error::SignatureInvalid(_) => ("signature", Reason::InvalidSignature),
+        // The same error for what a log entry says: the wrong part is the entry then.
+        Error::ArtifactMismatch(why) if why.contains("hashedrekord") => ("log", Reason::NotInLog),
         Error::ArtifactMismatch(_) => ("subject", Reason::WrongSubject),
         Error::Certificate(_) | Error::IdentityMismatch { .. } | Error::IssuerMismatch { .. } => {
             ("certificate", Reason::UntrustedCertificate)

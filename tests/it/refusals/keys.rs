@@ -168,9 +168,22 @@ const CONFUSION: &[Row] = &[
         "not made with a key of this rule (expected release)",
     )
     .given(|c| c.demand.tlog = Tlog::Off),
+    row(
+        31,
+        "the certificate is taken out, where the rule names its key and the log a certificate",
+        DSSE_KEYS,
+        |c| {
+            by_certificate(c);
+            c.edit = |signed, _| signed.without_certificate();
+        },
+        NotInLog,
+        "the log entry records another signer than the key",
+    ),
 ];
 
-/// Entries of other kinds say only by which key it was made, not whether in a certificate.
+/// Logged as an envelope.
+const DSSE_KEYS: &[Shape] = &[(Form::Bundle03, By::Key)];
+/// Logged as a hash.
 const HASHED_KEYS: &[Shape] = &[(Form::Classic, By::Key), (Form::RekorV2, By::Key)];
 
 /// What the rule says about logs.

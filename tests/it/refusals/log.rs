@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use assay::demo::BUNDLE_TYPE;
 use assay::trust::Reason::{
-    InvalidSignature, MalformedSignature, MissingSigner, NoSigningTime, NotInLog, UntrustedKey, WrongSubject,
+    InvalidSignature, MalformedSignature, MissingSigner, NoSigningTime, NotInLog, UntrustedKey,
 };
 use assay::trust::{Matcher, Require};
 use base64::Engine as _;
@@ -103,7 +103,7 @@ fn identity_of(address: &str) -> assay::trust::Signer {
 const SWAPPED: &[Row] = &[
     row(1, "the entry of another signature by the same certificate", KEYLESS, entries_of, NotInLog, "log: ").but(
         HASHED,
-        WrongSubject,
+        NotInLog,
         "hash mismatch for hashedrekord entry",
     ),
     row(
@@ -139,7 +139,7 @@ const SWAPPED: &[Row] = &[
     ),
     row(3, "the entry of another signature by the same key", KEYS, entries_of, NotInLog, "log: ").but(
         HASHED,
-        WrongSubject,
+        NotInLog,
         "hash mismatch for hashedrekord entry",
     ),
     row(3, "the entry of another key", KEYS, entries_of_another_key, NotInLog, "match"),
@@ -216,7 +216,7 @@ const MIXED: &[Row] = &[
 const TOLD: &[Row] = &[
     row(2, "another hash in the entry", ALL, |c| c.told = another_hash, NotInLog, "mismatch").but(
         HASHED,
-        WrongSubject,
+        NotInLog,
         "hash mismatch for hashedrekord entry",
     ),
     row(2, "another signature in the entry", ALL, |c| c.told = another_signature, NotInLog, "does not match"),
