@@ -7,7 +7,10 @@
 use std::cell::Cell;
 use std::collections::HashSet;
 use std::fmt;
+use std::marker::PhantomData;
 
+use serde::Deserialize;
+use serde::de::value::MapAccessDeserializer;
 use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 
 /// Deepest nesting we read. Manifests need 5; Go's and serde's own limits are far higher.
@@ -150,6 +153,35 @@ pub(crate) fn folded(key: &str) -> String {
     key.to_uppercase().to_lowercase()
 }
 
+/// Something that is written as an object. Derived structs would also take a list of their members, in order.
+#[derive(Clone, Debug, Default)]
+pub struct Object<T>(pub T);
+
+impl<T> std::ops::Deref for Object<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.0
+    }
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct OnlyMap<T>(PhantomData<T>);
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for OnlyMap<T> {
+            type Value = Object<T>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Object<T>, A::Error> {
+                T::deserialize(MapAccessDeserializer::new(map)).map(Object)
+            }
+        }
+        deserializer.deserialize_any(OnlyMap(PhantomData))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -197,5 +229,18 @@ mod tests {
         fn it_never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
             let _ = check(&bytes);
         }
+    }
+
+    #[test]
+    fn an_object_is_no_list_of_its_members() {
+        #[derive(Deserialize)]
+        struct Pair {
+            a: u8,
+            b: u8,
+        }
+        let pair: Object<Pair> = serde_json::from_str(r#"{"b":2,"a":1}"#).unwrap();
+        assert_eq!((pair.a, pair.b), (1, 2));
+        assert!(serde_json::from_str::<Pair>("[1,2]").is_ok(), "that is why");
+        assert!(serde_json::from_str::<Object<Pair>>("[1,2]").is_err());
     }
 }

@@ -45,6 +45,9 @@ const MEMBERS: [(&str, &[&str]); 18] = [
     ("signatures", &["sig", "keyid"]),
 ];
 
+/// Members whose objects stand in lists.
+const LISTS: [&str; 4] = ["certificates", "tlogEntries", "rfc3161Timestamps", "signatures"];
+
 /// Reads a bundle that all parsers read alike. The crate's own reader takes the first of two equal
 /// keys, the first of two fields that exclude each other, and passes over what it does not know; Go takes the last,
 /// or neither, and refuses.
@@ -114,7 +117,11 @@ fn known(value: &Value, name: &str) -> Result<(), String> {
                 false => Err(said(format_args!("unknown member `{key}`"))),
             })
         }
-        (Value::Array(list), Some(_)) => list.iter().try_for_each(|value| known(value, name)),
+        (Value::Array(list), Some(_)) if LISTS.contains(&name) && list.iter().all(Value::is_object) => {
+            list.iter().try_for_each(|value| known(value, name))
+        }
+        // serde would read a list as the members of an object, in order.
+        (Value::Array(_), Some(_)) => Err(format!("`{name}` is a list where an object belongs")),
         _ => Ok(()),
     }
 }

@@ -12,7 +12,8 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use sigstore_types::Bundle;
 
-use crate::oci::{Digest, strict_json};
+use crate::oci::Digest;
+use crate::oci::strict_json::{self, Object};
 
 use super::bundle::{check_envelope, read_bundle, said};
 use super::certificate::Certificate;
@@ -47,7 +48,7 @@ pub(super) struct ImageClaims {
 
 #[derive(Deserialize)]
 struct Payload {
-    critical: Critical,
+    critical: Object<Critical>,
     #[serde(default)]
     optional: Option<Value>,
 }
@@ -55,8 +56,8 @@ struct Payload {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Critical {
-    identity: Identity,
-    image: SignedImage,
+    identity: Object<Identity>,
+    image: Object<SignedImage>,
     #[serde(rename = "type")]
     kind: String,
 }
@@ -81,7 +82,7 @@ struct LogBundle {
     #[serde(rename = "SignedEntryTimestamp")]
     promise: String,
     #[serde(rename = "Payload")]
-    payload: LogPayload,
+    payload: Object<LogPayload>,
 }
 
 #[derive(Deserialize)]
@@ -244,13 +245,14 @@ fn certificate(pem: &str) -> Result<(String, &str), Failure> {
 fn log_entry(text: &str) -> Result<Value, Failure> {
     let wrong = |why: String| malformed("log", format!("annotation `{LOG_ENTRY}`: {why}"));
     strict_json::check(text.as_bytes()).map_err(wrong)?;
-    let LogBundle { promise, payload } = serde_json::from_str(text).map_err(|why| wrong(said(why)))?;
+    let Object(LogBundle { promise, payload: Object(payload) }) =
+        serde_json::from_str(text).map_err(|why| wrong(said(why)))?;
     let body = one_line(&payload.body);
     let decoded = STANDARD.decode(&body).map_err(|_| wrong("the body is not base64".to_owned()))?;
     strict_json::check(&decoded).map_err(wrong)?;
     let promise = one_line(&promise);
     STANDARD.decode(&promise).map_err(|_| wrong("the signed entry timestamp is not base64".to_owned()))?;
-    let LogBody { kind, api_version } = serde_json::from_slice(&decoded).map_err(|why| wrong(said(why)))?;
+    let Object(LogBody { kind, api_version }) = serde_json::from_slice(&decoded).map_err(|why| wrong(said(why)))?;
     let log_id = hex::decode(&payload.log_id).map_err(|_| wrong("the log ID is not hex".to_owned()))?;
     Ok(json!({
         "logIndex": payload.log_index.to_string(),
@@ -270,15 +272,16 @@ fn timestamp(text: &str) -> Result<Option<String>, Failure> {
     }
     let wrong = |why: String| malformed("signing time", format!("annotation `{TIMESTAMP}`: {why}"));
     strict_json::check(text.as_bytes()).map_err(wrong)?;
-    let found: Option<Timestamp> = serde_json::from_str(text).map_err(|why| wrong(said(why)))?;
-    Ok(found.and_then(|found| found.token).map(|token| one_line(&token)).filter(|token| !token.is_empty()))
+    let found: Option<Object<Timestamp>> = serde_json::from_str(text).map_err(|why| wrong(said(why)))?;
+    Ok(found.and_then(|Object(found)| found.token).map(|token| one_line(&token)).filter(|token| !token.is_empty()))
 }
 
 /// Reads the payload of an image signature, whose signature was verified before.
 pub(super) fn claims(payload: &[u8]) -> Result<ImageClaims, Failure> {
     strict_json::check(payload).map_err(|why| malformed("payload", why))?;
-    let read: Payload = serde_json::from_slice(payload).map_err(|why| malformed("payload", said(why)))?;
-    let Critical { identity, image, kind } = read.critical;
+    let Object(read): Object<Payload> =
+        serde_json::from_slice(payload).map_err(|why| malformed("payload", said(why)))?;
+    let Object(Critical { identity: Object(identity), image: Object(image), kind }) = read.critical;
     if kind != PAYLOAD_TYPE {
         let detail = format!("found `{kind}`, expected `{PAYLOAD_TYPE}`");
         return Err(Failure::new("payload type", Reason::NotASignature, detail));

@@ -6,7 +6,8 @@ use serde::Deserialize;
 use serde_json::Value;
 use sigstore_types::DsseEnvelope;
 
-use crate::oci::{Digest, strict_json};
+use crate::oci::Digest;
+use crate::oci::strict_json::{self, Object};
 
 use super::bundle::said;
 use super::verdict::Reason;
@@ -34,7 +35,7 @@ pub(super) struct Statement {
     kind: String,
     #[serde(rename = "predicateType")]
     pub predicate_type: String,
-    subject: Vec<Subject>,
+    subject: Vec<Object<Subject>>,
     #[serde(default)]
     pub predicate: Value,
 }
@@ -69,7 +70,7 @@ impl Statement {
         let payload = envelope.payload.as_bytes();
         let malformed = |why: String| Failure::new("statement", Reason::MalformedSignature, why);
         strict_json::check(payload).map_err(malformed)?;
-        let statement: Self = serde_json::from_slice(payload).map_err(|why| malformed(said(why)))?;
+        let Object(statement): Object<Self> = serde_json::from_slice(payload).map_err(|why| malformed(said(why)))?;
         let objects =
             statement.subject.iter().filter_map(|subject| subject.annotations.as_ref()).chain([&statement.predicate]);
         if !objects.into_iter().all(|value| value.is_object() || value.is_null()) {
@@ -107,7 +108,7 @@ impl Statement {
             return Err(Failure::new("subject", Reason::OverLimit, detail));
         }
         let wanted = digest.hex();
-        let sha256 = |subject: &Subject| subject.digest.get("sha256").cloned();
+        let sha256 = |subject: &Object<Subject>| subject.digest.get("sha256").cloned();
         match self.subject.iter().find(|subject| subject.digest.get("sha256") == Some(&wanted)) {
             // cosign decodes every digest, whichever it is about.
             Some(_) if !self.subject.iter().flat_map(|subject| subject.digest.values()).all(is_hex) => {

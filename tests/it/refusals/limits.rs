@@ -46,8 +46,7 @@ const COUNTS: &[Row] = &[
         |c| c.edit = |s, _| s.repeat_log_entry(PROOFS_MAX + 1),
         OverLimit,
         "more than 4 log entries or timestamps",
-    )
-    .beside(|c| c.edit = |s, _| s.repeat_log_entry(PROOFS_MAX)),
+    ),
     row(
         10,
         "33 log entries",
@@ -92,11 +91,11 @@ const COUNTS: &[Row] = &[
 const SIZES: &[Row] = &[
     row(
         9,
-        "a bundle of more than 512 KiB",
+        "a bundle of more than 4 MiB",
         BUNDLES,
         |c| c.edit = |s, _| s.edit_bundle_text(|text| padded(text.into_bytes(), BUNDLE_MAX + 1)),
         OverLimit,
-        "524289 bytes, more than 524288",
+        "4194305 bytes, more than 4194304",
     )
     .beside(|c| c.edit = |s, _| s.edit_bundle_text(|text| padded(text.into_bytes(), BUNDLE_MAX))),
     row(
