@@ -10,6 +10,7 @@ mod crowd;
 mod explain;
 mod fixtures;
 mod fixtures_keyless;
+mod fuzz_seeds;
 mod gate;
 mod lies;
 mod pull;
