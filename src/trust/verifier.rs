@@ -184,6 +184,12 @@ pub(super) fn with_certificate(
             true => Step::taken("certificate log", "its signed certificate timestamp verifies"),
             false => Step::not_needed("certificate log", "the trusted root names none"),
         });
+        let what = if log_is_needed {
+            "made with the certificate's key, and the log entry is about it"
+        } else {
+            "made with the certificate's key"
+        };
+        steps.push(Step::taken("signature", what));
         let mut proven = proven(&bundle, root, &result, log_is_needed, steps);
         root.origins().check(&bundle, &proven.times, log_is_needed, trust.now)?;
         proven.certificate = Some(certificate.clone());

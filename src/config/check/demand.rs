@@ -104,6 +104,7 @@ fn demand(rule: file::Policy, path: &str, head: &Range<usize>, roots: &Roots, re
         max_signature_age,
         denied_identities,
         attestations,
+        attestations_only: false,
     }
 }
 
