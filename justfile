@@ -19,6 +19,10 @@ lint:
     cargo fmt --check
     cargo clippy --locked --all-targets -- -D warnings
 
+# Every parser of bytes from outside: `just fuzz 60 bundle statement`; installs a nightly toolchain if there is none
+fuzz *arguments:
+    fuzz/run {{ arguments }}
+
 # Real registries, cosign and Sigstore servers, docker, containerd, podman, skopeo; needs root, go, apt (see tests/e2e/run)
 e2e *arguments:
     tests/e2e/run {{ arguments }}

@@ -12,6 +12,8 @@ mod conditional;
 mod connection;
 #[cfg(test)]
 mod fixture;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod listener;
 mod pages;
 mod quiet;

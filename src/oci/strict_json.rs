@@ -8,6 +8,7 @@ use std::cell::Cell;
 use std::collections::HashSet;
 use std::fmt;
 use std::marker::PhantomData;
+use std::sync::LazyLock;
 
 use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
@@ -106,7 +107,7 @@ impl<'de> Visitor<'de> for Strict<'_> {
         let mut seen = HashSet::new();
         while let Some(key) = map.next_key::<String>()? {
             if !self.free_keys
-                && let Some(known) = KNOWN_KEYS.iter().find(|known| **known != key && folded(known) == folded(&key))
+                && let Some(known) = other_spelling(&key)
             {
                 return Err(A::Error::custom(format_args!(
                     "key `{}` is another spelling of `{known}`",
@@ -145,6 +146,14 @@ impl<'de> Visitor<'de> for Strict<'_> {
     fn visit_unit<E>(self) -> Result<(), E> {
         Ok(())
     }
+}
+
+/// The known key of which this is another spelling. Folded once each: a document has thousands of keys.
+fn other_spelling(key: &str) -> Option<&'static str> {
+    static FOLDED: LazyLock<[String; KNOWN_KEYS.len()]> = LazyLock::new(|| KNOWN_KEYS.map(folded));
+    let spelled = folded(key);
+    let same = KNOWN_KEYS.iter().zip(FOLDED.iter()).find(|(known, folded)| **known != key && **folded == spelled);
+    same.map(|(known, _)| *known)
 }
 
 /// Unicode simple folding, near enough: it joins at least what Go's decoder joins (`ſ` and `s`,

@@ -49,9 +49,8 @@ impl Client {
         }
         let page = self.call(&ask, read_page).await?;
         let more = page.link.is_some_and(|header| link::next(&header).is_some());
-        let list: TagList = serde_json::from_slice(&page.body)
+        let tags = tags_in(&page.body)
             .map_err(|_| UpstreamError::Lied { asked: ask.asked, lie: "answers with no list of tags".to_owned() })?;
-        let tags = list.tags.unwrap_or_default().iter().filter_map(|tag| tag.parse().ok()).collect();
         Ok(TagPage { tags, more })
     }
 }
@@ -60,6 +59,12 @@ impl Client {
 #[derive(Deserialize)]
 struct TagList {
     tags: Option<Vec<String>>,
+}
+
+/// The tags of a page; what is no tag is left out.
+pub(super) fn tags_in(page: &[u8]) -> serde_json::Result<Vec<Tag>> {
+    let list: TagList = serde_json::from_slice(page)?;
+    Ok(list.tags.unwrap_or_default().iter().filter_map(|tag| tag.parse().ok()).collect())
 }
 
 pub(super) async fn read_page(answer: Answer) -> Result<Page, UpstreamError> {

@@ -19,6 +19,8 @@ mod challenge;
 mod client;
 mod credentials;
 mod error;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod guard;
 mod layout;
 mod link;

@@ -120,7 +120,7 @@ impl Referrers {
     /// Adds a page's entries, up to `max` altogether. A list is no manifest: it has no digest, nobody
     /// signs it, and each thing that it names is looked at for itself. So it may be longer than an index,
     /// and one entry that we cannot read does not hide the others.
-    fn add(&mut self, page: &[u8], max: usize) -> Result<(), String> {
+    pub(super) fn add(&mut self, page: &[u8], max: usize) -> Result<(), String> {
         let mut parser = serde_json::Deserializer::from_slice(page);
         List { into: self, max }.deserialize(&mut parser).map_err(|error| error.to_string())?;
         parser.end().map_err(|error| error.to_string())

@@ -11,6 +11,7 @@ mod deny;
 mod explain;
 mod fixtures;
 mod fixtures_keyless;
+mod fuzz_seeds;
 mod gate;
 mod lies;
 mod parents;
