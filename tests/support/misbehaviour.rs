@@ -53,6 +53,8 @@ pub enum Misbehaviour {
     HoldAfter(usize, Gate),
     /// Nothing until the gate opens; then honest.
     HoldHeaders(Gate),
+    /// A pause; then honest, as over a long line.
+    Late(Duration),
     /// An error with the registry's JSON.
     Status(u16),
     /// 429 with `Retry-After` in seconds.
@@ -94,6 +96,10 @@ impl Misbehaviour {
             Self::Close => return Err(io::Error::other("closed on purpose")),
             Self::HoldHeaders(gate) => {
                 gate.pass().await;
+                whole(bytes)
+            }
+            Self::Late(pause) => {
+                tokio::time::sleep(pause).await;
                 whole(bytes)
             }
             Self::Status(status) => return Ok(error(status)),
