@@ -55,6 +55,10 @@ pub(super) fn read_bundle(bytes: &[u8]) -> Result<Bundle, String> {
     strict_json::check(bytes).map_err(said)?;
     let found: Value = serde_json::from_slice(bytes).map_err(said)?;
     known(&found, "")?;
+    // The crate's reader takes a bundle that does not say for the first version.
+    if !found.get("mediaType").is_some_and(Value::is_string) {
+        return Err("missing field `mediaType`".to_owned());
+    }
     let one_of = |object: Option<&Value>, names: &[&str]| {
         let there = |name: &&&str| object.and_then(|object| object.get(**name)).is_some_and(|value| !value.is_null());
         match names.iter().filter(there).count() {

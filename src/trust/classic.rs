@@ -125,6 +125,9 @@ pub(super) fn as_bundle(payload: &[u8], annotations: &Annotations, tlog: Tlog) -
 /// A DSSE envelope and its annotations as a bundle.
 pub(super) fn attestation_as_bundle(envelope: &[u8], annotations: &Annotations, tlog: Tlog) -> Result<Bundle, Failure> {
     check_envelope(envelope).map_err(|why| malformed("envelope", why))?;
+    if !annotations.contains_key(SIGNATURE) {
+        return Err(malformed("envelope", format!("annotation `{SIGNATURE}` is missing; cosign leaves it empty here")));
+    }
     if annotation(annotations, SIGNATURE)?.is_some() {
         return Err(malformed("envelope", format!("there is a signature in it and one in annotation `{SIGNATURE}`")));
     }

@@ -25,6 +25,7 @@ mod signer;
 mod statement;
 #[cfg(test)]
 mod tests;
+mod timestamp;
 mod verdict;
 mod verifier;
 

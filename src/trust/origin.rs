@@ -13,6 +13,7 @@ use x509_cert::der::{Decode as _, Encode as _};
 use x509_cert::ext::pkix::{AuthorityKeyIdentifier, SubjectKeyIdentifier};
 
 use super::checkpoint;
+use super::timestamp;
 use super::verdict::Reason;
 use super::verifier::Failure;
 
@@ -84,6 +85,11 @@ impl Origins {
         {
             let detail = format!("{future} is in the future; now is {now}");
             return Err(Failure::new("signing time", Reason::NoSigningTime, detail));
+        }
+        let tokens = &bundle.verification_material.timestamp_verification_data.rfc3161_timestamps;
+        for token in tokens {
+            timestamp::check(token.signed_timestamp.as_bytes())
+                .map_err(|why| Failure::new("signing time", Reason::NoSigningTime, format!("a timestamp: {why}")))?;
         }
         if logged {
             // Where nothing proves the time, the moment of the check counts, as it does for a key's own time.
