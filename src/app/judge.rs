@@ -105,7 +105,7 @@ impl<'a> Subject<'a> {
                 Ok(Self { name: name.clone(), plain_http: *plain_http, folder: None })
             }
             (ImageArgument::Folder { .. }, None) if !names_signers => Err(usage(anyhow::anyhow!(
-                "an image in a folder has no name that a policy could be about; say which with --as, such as --as ghcr.io/acme/app:1.2, or name the signer: --key FILE, or --issuer URL with --identity NAME"
+                "an image in a folder has no name that a policy could be about; say which with --as, such as --as ghcr.io/acme/app:1.2, or name the signer to `assay verify`: --key FILE, or --issuer URL with --identity NAME"
             ))),
             (ImageArgument::Folder { folder, reference }, known_as) => {
                 let repository = match known_as {

@@ -6,7 +6,7 @@ use clap::ValueEnum;
 
 use crate::trust::{
     About, AttestationDemand, CLAIMS, Demand, DockerReference, ExpressionError, IdentitySigner, KeySigner, Matcher,
-    PUBLIC_GOOD, Require, Signer, Tlog, TrustRoot, predicate_type,
+    PREDICATE_TYPES, PUBLIC_GOOD, Require, Signer, Tlog, TrustRoot, predicate_type,
 };
 
 /// Who must have signed, as `verify` is told. One of the signers is enough.
@@ -34,7 +34,8 @@ pub struct SignerArgs {
     /// What must stand in the signature, as `cosign sign -a` writes it; may be repeated
     #[arg(short = 'a', long = "annotation", value_name = "KEY=VALUE", value_parser = pair)]
     pub annotations: Vec<(String, String)>,
-    /// trusted_root.json of the Sigstore it was signed under, or public-good; may be repeated, one is enough
+    /// trusted_root.json of the Sigstore it was signed under, or public-good; may be repeated, one is enough [default:
+    /// `root` in [trust] of the configuration]
     #[arg(long = "trust-root", value_name = "FILE")]
     pub trust_roots: Vec<PathBuf>,
     /// Whether the signature must be in a transparency log [default: required]
@@ -42,7 +43,7 @@ pub struct SignerArgs {
     pub tlog: Option<LogArgument>,
     /// Ask for an attestation of this predicate type by the signers, and not for a signature: a URI, or cosign's
     /// word for it, such as slsaprovenance1; may be repeated, and then each must be there
-    #[arg(long = "attestation", value_name = "TYPE")]
+    #[arg(long = "attestation", value_name = "TYPE", value_parser = attestation_type)]
     pub attestations: Vec<String>,
     /// Whether the repository that a signature names must be this one [default: ignore]
     #[arg(long, value_name = "HOW")]
@@ -206,6 +207,15 @@ fn claim(text: &str) -> Result<(String, String), String> {
     Err(format!("certificates have no claim `{name}`; there are {}", known.join(", ")))
 }
 
+/// A misspelt word would be asked for in vain.
+fn attestation_type(text: &str) -> Result<String, String> {
+    if url::Url::parse(predicate_type(text)).is_ok() {
+        return Ok(text.to_owned());
+    }
+    let words: Vec<&str> = PREDICATE_TYPES.iter().map(|(word, _)| *word).collect();
+    Err(format!("no predicate type; write its URI, or one of cosign's words: {}", words.join(", ")))
+}
+
 impl From<LogArgument> for Tlog {
     fn from(written: LogArgument) -> Self {
         match written {
@@ -242,6 +252,17 @@ mod tests {
 
     fn demand(line: &str) -> Result<Demand, SignerArgsError> {
         parse(line).demand(Vec::new(), Vec::new())
+    }
+
+    #[test]
+    fn a_misspelt_attestation_type_is_told_at_once() {
+        for (good, bad) in [("slsaprovenance1", "slsaprovenence1"), ("https://acme.test/scan/v1", "acme.test/scan/v1")]
+        {
+            let line = |kind| Line::try_parse_from(["verify", "--attestation", kind]);
+            assert_eq!(line(good).unwrap().signers.attestations, [good]);
+            let error = line(bad).map(drop).unwrap_err().to_string();
+            assert!(error.contains("slsaprovenance1"), "{error}");
+        }
     }
 
     #[test]
@@ -284,7 +305,7 @@ mod tests {
         assert!(error.starts_with("--identity-regexp (: not a regular expression"), "{error}");
         assert_eq!(parse("").names_signers(), Ok(false));
         assert_eq!(parse("--identity me@acme.test").names_signers(), Ok(true), "and then it is incomplete");
-        for line in ["--claim trigger=push", "-a a=b", "--trust-root f", "--tlog off", "--attestation t"] {
+        for line in ["--claim trigger=push", "-a a=b", "--trust-root f", "--tlog off", "--attestation vuln"] {
             assert!(matches!(parse(line).names_signers(), Err(SignerArgsError::Nobody(_))), "{line}");
         }
     }

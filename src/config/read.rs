@@ -85,6 +85,10 @@ fn parse<'i>(text: &'i str, sources: &Sources) -> Result<DeTable<'i>, Problems> 
         if error.message().contains("string values must be quoted") {
             finding.help("put text in quotes: key = \"text\"");
         }
+        if error.message().contains("missing escaped value") {
+            finding
+                .help("between double quotes a backslash starts an escape; expressions go in single quotes: '…\\.…'");
+        }
         finding
     };
     Err(Problems(errors.iter().take(SYNTAX_MAX).map(finding).collect()))

@@ -282,11 +282,14 @@ impl<'a> Examination<'a> {
         let Some(signed) = proven.times.first() else {
             return too_old("nothing proves when it was made, and the rule has max_signature_age".to_owned());
         };
-        let days = age.as_hours() / 24;
+        let limit = match (age.as_hours() / 24, age.as_secs() % (24 * 60 * 60)) {
+            (days, 0) => format!("{days} days"),
+            _ => format!("{age:#}"),
+        };
         if self.subject.now.duration_since(*signed) > age {
-            return too_old(format!("made at {signed}, more than {days} days ago"));
+            return too_old(format!("made at {signed}, more than {limit} ago"));
         }
-        checks.pass("signature age", format!("made at {signed}, within {days} days"));
+        checks.pass("signature age", format!("made at {signed}, within {limit}"));
         Ok(())
     }
 

@@ -157,7 +157,7 @@ impl Reason {
         match self {
             Self::NoPolicy => "add a [[policy]] whose `images` covers it",
             Self::NoSignature => {
-                "sign the index with `cosign sign`, or add a rule that says this repository is not signed"
+                "sign the index with `cosign sign`, or, if it is never signed, cover it by a [[policy]] of its own with mode = \"off\""
             }
             Self::MalformedSignature => "sign it again with a current cosign",
             Self::UntrustedKey => "check who signed it; if they may, add their key or identity to the rule",
@@ -165,7 +165,9 @@ impl Reason {
             Self::UntrustedCertificate => {
                 "check that the rule's trust_root is the one it was signed under, and that it is current: `assay trust show`"
             }
-            Self::NoSigningTime => "sign it again with a log or a timestamp authority that the trusted root names",
+            Self::NoSigningTime => {
+                "check that the rule's trust_root is the one it was signed under; if it is, sign it again with a log or a timestamp authority that this root names"
+            }
             Self::NotInLog => {
                 "check that the rule's trust_root is the one it was signed under; what is in no log must be signed with one, or for a key say tlog = \"off\" in the rule"
             }
@@ -175,7 +177,7 @@ impl Reason {
             Self::FormatNotAccepted => "sign it with a current cosign, or change accept_formats in the rule",
             Self::WrongAnnotation => "sign it with `cosign sign -a KEY=VALUE`, or change annotations in the rule",
             Self::MissingAttestation => {
-                "attest it with `cosign attest --type TYPE`, by a signer whom the rule names for it"
+                "see with `assay explain` what is attested, and by whom; attest it with `cosign attest --type TYPE`, by a signer whom the rule names for it"
             }
             Self::WrongAttestation => "check how it was built; if that is right, change the conditions in the rule",
             Self::RolledBack => {

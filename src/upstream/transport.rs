@@ -247,7 +247,9 @@ fn find<'a, T: std::error::Error + 'static>(error: &'a (dyn std::error::Error + 
         if let Some(found) = cause.downcast_ref() {
             return Some(found);
         }
-        source = cause.source();
+        // What an I/O error wraps is not its source: its source is the source of that.
+        let wrapped = cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        source = wrapped.map_or_else(|| cause.source(), |inner| Some(inner as &(dyn std::error::Error + 'static)));
     }
     None
 }

@@ -152,6 +152,9 @@ fn in_arguments(reason: Reason) -> Option<&'static str> {
         Reason::NotInLog => Some(
             "name the root that it was signed under with --trust-root; what is in no log must be signed with one, or for a key say --tlog off",
         ),
+        Reason::NoSigningTime => Some(
+            "name the root that it was signed under with --trust-root; if it is that one, sign it again with a log or a timestamp authority that this root names",
+        ),
         Reason::UntrustedCertificate => Some(
             "check that --trust-root names the root that it was signed under, and that it is current: `assay trust show`",
         ),

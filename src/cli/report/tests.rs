@@ -90,7 +90,7 @@ fn what_cosign_cannot_be_told_is_said() {
       digest     sha256:6105d6cc76af400325e94d588ce511be5bfdbb73b437dc51eca43917d7a43e3d
       rule       "acme" (mode enforce)
       reason     NO_SIGNATURE: no signature found
-      next step  sign the index with `cosign sign`, or add a rule that says this repository is not signed
+      next step  sign the index with `cosign sign`, or, if it is never signed, cover it by a [[policy]] of its own with mode = "off"
       cosign     cosign verify --key 'keys/release key.pub' --insecure-ignore-tlog --allow-http-registry -a 'build=it'\''s 42' mirror.acme.test:5000/acme/app@sha256:6105d6cc76af400325e94d588ce511be5bfdbb73b437dc51eca43917d7a43e3d
       cosign     cosign verify --certificate-identity-regexp '^(?:a|b)$' --certificate-oidc-issuer https://issuer.test --certificate-github-workflow-trigger push --insecure-ignore-tlog --use-signed-timestamps --allow-http-registry -a 'build=it'\''s 42' mirror.acme.test:5000/acme/app@sha256:6105d6cc76af400325e94d588ce511be5bfdbb73b437dc51eca43917d7a43e3d
                  (it does not check that all of them signed: run every command)

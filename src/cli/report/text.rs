@@ -1,7 +1,7 @@
 //! A report for people: what happened, why, and what to do next; then every step.
 
 use crate::pull::{Parent, PullError};
-use crate::trust::{CandidateReport, Check, Decision, Difference, Outcome, Signer, SignerSeen, Verdict};
+use crate::trust::{CandidateReport, Check, Decision, Difference, Matcher, Outcome, Signer, SignerSeen, Verdict};
 
 use super::cosign::cosign;
 use super::{Refused, Report};
@@ -171,7 +171,8 @@ fn reason(report: &Report<'_>, refused: &Refused<'_>, lines: &mut Lines) {
             }
         }
     }
-    let next_step = difference.and_then(|(_, difference)| branch_for_a_tag(difference));
+    let next_step =
+        difference.and_then(|(_, difference)| branch_for_a_tag(difference).or_else(|| only_the_beginning(difference)));
     lines.field("next step", next_step.as_deref().unwrap_or(refused.next_step));
 }
 
@@ -213,6 +214,18 @@ fn branch_for_a_tag(difference: &Difference) -> Option<String> {
     })
 }
 
+/// Whoever comes from cosign expects an expression to be searched for.
+fn only_the_beginning(difference: &Difference) -> Option<String> {
+    let found = difference.found.as_ref()?;
+    let goes_on = Matcher::expression(&format!("(?:{}).+", difference.expected)).ok()?;
+    goes_on.matches(found).then(|| {
+        format!(
+            "what is expected fits only the beginning: it must fit the whole {}, expressions too; write the rest out as well, or what may stand there",
+            difference.field
+        )
+    })
+}
+
 /// What could not be had, where nothing was decided.
 fn failure(report: &Report<'_>, lines: &mut Lines) {
     let again = "try again; if it stays so, ask whoever runs the registry";
@@ -223,11 +236,17 @@ fn failure(report: &Report<'_>, lines: &mut Lines) {
         }
         (Ok(_), _) => {}
         (Err(error), _) => {
-            lines.field("cause", error);
+            match error {
+                // In a layout folder, registry and repository are names that nobody has written.
+                PullError::NotFound { .. } if report.asked.shown.starts_with("oci:") => {
+                    lines.field("cause", format!("there is no {}", report.asked.shown));
+                }
+                _ => lines.field("cause", error),
+            }
             match error {
                 PullError::UnknownRegistry(_) => lines.field(
                     "next step",
-                    "add an [upstream] for it to the configuration, or name the signer: --key FILE, or --issuer URL with --identity NAME",
+                    "add an [upstream] for it to the configuration, or name the signer to `assay verify`: --key FILE, or --issuer URL with --identity NAME",
                 ),
                 PullError::Upstream { .. } => lines.field("next step", again),
                 PullError::NotFound { .. } => lines.field("next step", "check the name, the tag and the digest"),

@@ -158,6 +158,10 @@ fn identity(
     let (issuer, identity) = (issuer?, identity?);
     doubtful_issuer(written.issuer.as_ref(), report);
     doubtful_identity(&issuer, written.identity.as_ref(), report);
+    only_the_beginning(&issuer, written.identity_regexp.as_ref(), report);
+    for (claim, text) in written.claims.iter().filter(|(claim, _)| WHO.contains(&claim.get_ref().as_str())) {
+        doubtful_claim(claim, text, report);
+    }
     Some(IdentitySigner { name, issuer, identity, claims })
 }
 
@@ -184,6 +188,29 @@ fn doubtful_identity(issuer: &Matcher, written: Option<&Text>, report: &mut Repo
             .warn(text.span(), "GitHub calls nobody so: there, a workflow at a branch or tag signs")
             .help("write \"https://github.com/OWNER/REPOSITORY/.github/workflows/FILE@refs/heads/BRANCH\"");
     }
+}
+
+/// Whoever comes from cosign expects an expression to be searched for. No branch or tag ends in a slash.
+fn only_the_beginning(issuer: &Matcher, written: Option<&Text>, report: &mut Report<'_>) {
+    let Some(text) = written else { return };
+    if issuer.matches(GITHUB_ACTIONS) && text.get_ref().trim_end_matches('$').ends_with('/') {
+        report
+            .warn(text.span(), "fits only the beginning of what GitHub calls a workflow, and it must fit all of it")
+            .help(r"write the rest too, such as 'https://github\.com/acme/[^/]+/\.github/workflows/[^@]+@refs/heads/main'");
+    }
+}
+
+/// These claims are URLs in certificates; cosign's own flags take `acme/app`.
+fn doubtful_claim(claim: &Text, text: &Text, report: &mut Report<'_>) {
+    if text.get_ref().contains("://") {
+        return;
+    }
+    let warning = report.warn(text.span(), format!("not a URL, and certificates have one as `{}`", claim.get_ref()));
+    match claim.get_ref().as_str() {
+        "source_repository" => warning
+            .help(format!("write \"https://github.com/{0}\", or github_workflow_repository = \"{0}\"", text.get_ref())),
+        _ => warning.help("write it as `assay verify --json` shows it for a signed image"),
+    };
 }
 
 fn is_claim(name: &Text, report: &mut Report<'_>) -> bool {

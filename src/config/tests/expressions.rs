@@ -122,6 +122,35 @@ fn an_issuer_that_nobody_is_and_an_identity_that_nobody_has() {
 }
 
 #[test]
+fn what_cosign_would_take_and_no_certificate_has() {
+    let github = "issuer = 'https://token.actions.githubusercontent.com'\n";
+    let open = |end: &str| warnings(&format!(r"{github}identity_regexp = 'https://github\.com/acme/{end}'"));
+    assert_snapshot!(open(""), @r#"
+    warning: policy[0].signer[0].identity_regexp: fits only the beginning of what GitHub calls a workflow, and it must fit all of it
+      --> proxy.toml:11:19
+       |
+    11 | identity_regexp = 'https://github\.com/acme/'
+       |                   ^^^^^^^^^^^^^^^^^^^^^^^^^^^
+       |
+       = help: write the rest too, such as 'https://github\.com/acme/[^/]+/\.github/workflows/[^@]+@refs/heads/main'
+    "#);
+    assert_eq!(open("[^/]+/\\.github/workflows/ci\\.yml@refs/heads/main"), "");
+
+    let identity = "identity = 'https://github.com/acme/ci/.github/workflows/ci.yml@refs/heads/main'\n";
+    let claim = |value: &str| warnings(&format!("{github}{identity}claims = {{ source_repository = '{value}' }}"));
+    assert_snapshot!(claim("acme/app"), @r#"
+    warning: policy[0].signer[0].claims.source_repository: not a URL, and certificates have one as `source_repository`
+      --> proxy.toml:12:32
+       |
+    12 | claims = { source_repository = 'acme/app' }
+       |                                ^^^^^^^^^^
+       |
+       = help: write "https://github.com/acme/app", or github_workflow_repository = "acme/app"
+    "#);
+    assert_eq!(claim("https://github.com/acme/app"), "");
+}
+
+#[test]
 fn claims_may_say_whose_repository_it_is() {
     let open = r"issuer = 'https://token.actions.githubusercontent.com'
 identity_regexp = 'https://github\.com/[^/]+/[^/]+/\.github/workflows/ci\.yml@refs/heads/main'";

@@ -5,6 +5,21 @@ use insta::assert_snapshot;
 use super::Lab;
 
 #[test]
+fn an_expression_in_double_quotes() {
+    let text = |quote| format!("version = 1\n[policy_default]\ndeny = {quote}github\\.com{quote}\n");
+    assert_snapshot!(Lab::new().problems(&text('"')), @r#"
+    error: not TOML: missing escaped value, expected `b`, `e`, `f`, `n`, `r`, `\`, `"`, `x`, `u`, `U`
+     --> proxy.toml:3:16
+      |
+    3 | deny = "github\.com"
+      |                ^
+      |
+      = help: between double quotes a backslash starts an escape; expressions go in single quotes: '…\.…'
+    "#);
+    assert!(!Lab::new().problems(&text('\'')).contains("not TOML"));
+}
+
+#[test]
 fn bad_syntax() {
     assert_snapshot!(Lab::new().problems("version = 1\n[server\nlisten = [\"a\"\n[log]\nlevel = info\nlevel = \"x\"\n"), @r#"
     error: not TOML: unclosed table, expected `]`

@@ -212,6 +212,18 @@ async fn a_silent_or_missing_upstream_is_no_404() {
 }
 
 #[tokio::test]
+async fn plain_http_behind_an_https_url_is_recognised() {
+    let fake = Fake::start(|_| Reply::ok("")).await;
+    let asked = |url: String| async move {
+        let options = crate::upstream::UpstreamOptions::new(super::registry(), url.parse().unwrap());
+        build(options, network()).resolve(&repository(), &tag()).await
+    };
+    let error = asked(format!("https://{}", fake.address)).await.unwrap_err();
+    assert!(format!("{error:?}").contains("does it speak plain HTTP?"), "{error:?}");
+    asked(format!("http://{}", fake.address)).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_path_in_front_of_v2_is_kept() {
     let fake = Fake::start(|_| Reply::ok("")).await;
     let url = format!("{}/a/b/", fake.url());
