@@ -332,5 +332,7 @@ fn nearest_miss(reports: &[CandidateReport]) -> Option<(Reason, String)> {
         1 => String::new(),
         n => format!(" (and {} more)", n - 1),
     };
-    Some((failed.reason?, format!("{}: {}: {}{others}", report.place, failed.name, failed.detail)))
+    // A difference names its field itself.
+    let name = if failed.difference.is_some() { String::new() } else { format!("{}: ", failed.name) };
+    Some((failed.reason?, format!("{}: {name}{}{others}", report.place, failed.detail)))
 }
