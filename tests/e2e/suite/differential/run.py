@@ -33,7 +33,9 @@ class Case:
     def neutral(self):
         """Nothing is said otherwise, and no byte that is signed was touched."""
         untouched = self.signed_again or not any(done.startswith(UNDER_SIGNATURES) for done in self.done)
-        return untouched and all(mutation.neutral for mutation in mutations.ALL if mutation.name in self.names)
+        # The log has the hash of a classic attestation's envelope, so that another spelling is another envelope.
+        envelope = any(done.startswith("envelope") for done in self.done)
+        return untouched and not envelope and all(mutation.neutral for mutation in mutations.ALL if mutation.name in self.names)
 
     def __str__(self):
         steps = "; ".join(f"{name} ({done})" for name, done in zip(self.names, self.done))
