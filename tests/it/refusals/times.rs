@@ -1,10 +1,10 @@
 //! When a signature was made, where one signer signed more than once.
 
-use assay::trust::{Decision, Demand, Enforcement, Judgement, Rule, Search, judge};
+use assay::trust::{Decision, Demand, Enforcement, Judgement, Rule, Search, Tlog, judge};
 use jiff::{SignedDuration, Timestamp};
 
 use super::case::{By, Case, Form, index, trusted};
-use crate::support::sigstore::SIGNED_AT;
+use crate::support::sigstore::{SIGNED_AT, Signed, TrustedRoot};
 
 fn logged(at: Timestamp) -> Case {
     Case { logged_at: at, ..Case::honest((Form::Classic, By::Key)) }
@@ -32,4 +32,21 @@ fn who_signed_twice_counts_as_of_the_last_time() {
     assert_eq!(signed_at([SIGNED_AT, SIGNED_AT]), Some(SIGNED_AT));
     assert_eq!(signed_at([later, SIGNED_AT]), Some(later));
     assert_eq!(signed_at([SIGNED_AT, later]), Some(later));
+}
+
+/// As for a root of timestamps only, whose signers had their signatures logged all the same, in a log of others.
+#[test]
+fn where_no_log_is_asked_an_entry_in_one_changes_nothing() {
+    for form in [Form::Stamped, Form::RekorV2] {
+        let outcome = |edit: fn(Signed, &Case) -> Signed| {
+            let mut case = Case::honest((form, By::Keyless));
+            case.demand.tlog = Tlog::Off;
+            case.root(TrustedRoot::timestamps_only);
+            Case { edit, ..case }.outcome()
+        };
+        assert_eq!(outcome(|signed, _| signed), Ok(()), "{form:?}");
+        assert_eq!(outcome(|signed, _| signed.without_log_entry()), Ok(()), "{form:?}");
+        // Its word for the time is worth nothing.
+        assert!(outcome(|signed, _| signed.without_timestamps()).is_err(), "{form:?}");
+    }
 }
