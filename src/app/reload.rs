@@ -128,7 +128,7 @@ impl Reload {
 
 fn load(config: Option<&Path>) -> Loaded {
     match config {
-        Some(path) => Settings::load(path),
+        Some(path) => Settings::load_again(path),
         None => Settings::builtin(),
     }
 }
@@ -262,6 +262,15 @@ url = "https://ghcr.io"
         assert_eq!(told(&format!("{a}{b}"), &format!("{b}{c}")), r#"rules added: "c"; rules removed: "a""#);
         assert_eq!(told(&format!("{a}{b}"), &format!("{b}{a}")), "rules are tried in another order");
         assert_eq!(told(&a, &rule("a", "ghcr.io/x/**")), r#"rules changed: "a""#);
+    }
+
+    /// A pipe would hold up every later change, and the end of the program.
+    #[test]
+    fn what_is_no_file_is_not_waited_for() {
+        let problems = |path: &str| load(Some(Path::new(path))).unwrap_err().render(false);
+        assert!(problems("/dev/null").contains("not a file"));
+        let file = tempfile::NamedTempFile::new().unwrap();
+        assert!(!problems(file.path().to_str().unwrap()).contains("not a file"), "an empty file is one");
     }
 
     #[test]

@@ -232,6 +232,21 @@ impl Settings {
         Ok((settings, warnings))
     }
 
+    /// As [`Self::load`], from an ordinary file only: a pipe in its place would be waited for, for ever.
+    ///
+    /// # Errors
+    /// All problems of the file, the files it names, and the variables.
+    pub fn load_again(path: &Path) -> Result<(Self, Vec<Warning>), Problems> {
+        match fs::metadata(path) {
+            Ok(about) if !about.is_file() => {
+                let mut finding = Finding::new(None, &format!("cannot read {}: not a file", path.display()), None);
+                finding.help("put an ordinary file there: write a new one beside it and rename it");
+                Err(Problems::one(finding))
+            }
+            _ => Self::load(path),
+        }
+    }
+
     /// Without a file: loopback, five public registries, and nothing is blocked. The environment counts.
     ///
     /// # Errors

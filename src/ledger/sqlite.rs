@@ -44,11 +44,12 @@ const STEPS: [&str; 2] = [
 ",
 ];
 
-/// Manifests without a verdict of their own come last: of two equal in that, none is better.
+/// Manifests without a verdict of their own come behind: of two equal in that, none is better. Artefacts come last:
+/// they vouch for no image, and anybody who may push can make any number of them.
 const PARENTS: &str = "
     SELECT parent FROM edge LEFT JOIN verdict ON verdict.repository = edge.repository AND verdict.digest = edge.parent
     WHERE edge.repository = ?1 AND child = ?2
-    ORDER BY outcome IS 'verified' DESC, judged_at DESC LIMIT ?3";
+    ORDER BY outcome IS 'verified' DESC, outcome IS 'artefact', judged_at DESC LIMIT ?3";
 
 /// How long a statement waits for another process that looks at the file.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -222,13 +223,7 @@ impl Ledger {
     ) -> Result<Option<Signed>, LedgerError> {
         let key = (repository.to_string(), tag.to_string());
         self.blocking(move |connection| {
-            let found: Option<(String, String)> = connection
-                .prepare_cached("SELECT digest, signed_at FROM newest WHERE repository = ?1 AND tag = ?2")?
-                .query_row(params![key.0, key.1], |row| Ok((row.get(0)?, row.get(1)?)))
-                .optional()?;
-            // A row that somebody spoiled says nothing, and is written anew.
-            let newest =
-                found.and_then(|(digest, at)| Some(Signed { digest: digest.parse().ok()?, at: at.parse().ok()? }));
+            let newest = newest(connection, &key)?;
             match newest {
                 Some(newest) if newest.digest == now.digest => Ok(None),
                 Some(newest) if now.at < newest.at => Ok(Some(newest)),
@@ -241,6 +236,12 @@ impl Ledger {
             }
         })
         .await
+    }
+
+    /// What a tag led to that was signed last, as [`Self::signed_later`] wrote it down.
+    pub async fn newest(&self, repository: &Repository, tag: &Tag) -> Result<Option<Signed>, LedgerError> {
+        let key = (repository.to_string(), tag.to_string());
+        self.read(move |connection| newest(connection, &key)).await
     }
 
     /// Where a tag pointed when it was last seen.
@@ -344,6 +345,15 @@ impl Ledger {
             .await
             .expect("ledger work does not panic")
     }
+}
+
+/// A row that somebody spoiled says nothing, and is written anew.
+fn newest(connection: &Connection, key: &(String, String)) -> Result<Option<Signed>, LedgerError> {
+    let found: Option<(String, String)> = connection
+        .prepare_cached("SELECT digest, signed_at FROM newest WHERE repository = ?1 AND tag = ?2")?
+        .query_row(params![key.0, key.1], |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()?;
+    Ok(found.and_then(|(digest, at)| Some(Signed { digest: digest.parse().ok()?, at: at.parse().ok()? })))
 }
 
 fn is_damaged(error: &rusqlite::Error) -> bool {

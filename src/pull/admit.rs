@@ -30,7 +30,7 @@ const DEPTH_MAX: usize = 4;
 /// How many remembered parents of one digest are tried.
 const PARENTS_MAX: u32 = 16;
 
-/// How many bytes of admitted manifests are kept in memory.
+/// How many bytes of admitted manifests and their verdicts are kept in memory.
 const MEMORY_MAX: u64 = 32 * 1024 * 1024;
 
 /// How long an image that is only served because the rule says `audit` is served without another
@@ -97,6 +97,16 @@ impl Admission {
             Self::Artefact(artefact) => artefact.verdict(),
         }
     }
+
+    /// Some bytes that it takes in memory. A small manifest can have a hundred signatures, most of them bad.
+    fn weight(&self) -> u32 {
+        const REPORT: usize = 1024;
+        let Verdict { candidates, looked_at, .. } = &**self.verdict();
+        let reports = (candidates.len() + looked_at.len()).saturating_mul(REPORT);
+        // Parsed, a manifest takes some three times its bytes.
+        let manifest = self.manifest().bytes().len().saturating_mul(4);
+        u32::try_from(manifest.saturating_add(reports)).unwrap_or(u32::MAX)
+    }
 }
 
 /// Whether what was admitted earlier may be served to this question: judged under the very same rule, and
@@ -118,10 +128,7 @@ impl Gatekeeper {
     ) -> Self {
         let Memory { store, ledger } = memory;
         let cache = || {
-            moka::sync::Cache::builder().max_capacity(MEMORY_MAX).weigher(|_, admission: &Admission| {
-                // Parsed, a manifest takes some three times its bytes.
-                u32::try_from(admission.manifest().bytes().len().saturating_mul(4)).unwrap_or(u32::MAX)
-            })
+            moka::sync::Cache::builder().max_capacity(MEMORY_MAX).weigher(|_, admission: &Admission| admission.weight())
         };
         Self(Arc::new(Parts {
             inspector: Inspector::new(Arc::clone(&store)),
@@ -459,5 +466,30 @@ impl Parts {
 
     fn unwritable(&self, error: &crate::ledger::LedgerError) {
         tracing::error!(error = %with_causes(error), "the ledger could not be written");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::trust::{Found, Looked, Rule, danger};
+
+    #[test]
+    fn what_is_said_about_a_manifest_weighs_as_it_does() {
+        let index = br#"{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[]}"#;
+        let manifest = Manifest::parse(index.as_slice().into(), None).unwrap();
+        let written = danger::Unsigned::as_written_by_the_operator();
+        let rule = Rule::new("test".to_owned(), vec![], trust::Enforcement::Off(written));
+        let weight = |places: usize| {
+            let looked = Looked { place: "a place".to_owned(), found: Found::Nothing };
+            let search = Search { candidates: vec![], looked_at: vec![looked; places] };
+            let repository = "test.assay/app".parse().unwrap();
+            match trust::judge(manifest.clone(), &repository, &rule, &search, Timestamp::UNIX_EPOCH) {
+                Judgement::Allow(verified) => Admission::Image(verified).weight(),
+                _ => panic!("the rule is off"),
+            }
+        };
+        assert!(weight(0) < 1000);
+        assert!(weight(1000) > 1_000_000);
     }
 }

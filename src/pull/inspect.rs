@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use futures_util::stream::{self, StreamExt as _};
 use jiff::Timestamp;
-use tokio::sync::Semaphore;
 
 use crate::oci::Manifest;
 use crate::store::DiskStore;
@@ -13,6 +12,7 @@ use crate::trust::{self, Artefact, ArtefactBlob};
 
 use super::error::PullError;
 use super::from_upstream::{upstream_error, with_causes};
+use super::places::Places;
 use super::question::Question;
 
 /// How many payloads of one artefact are looked at. cosign adds one for each signature.
@@ -25,18 +25,18 @@ const PAYLOAD_BYTES_MAX: u64 = ARTEFACT_PAYLOAD_MAX;
 const PAYLOADS_AT_ONCE: usize = 8;
 const PAYLOAD_BYTES_AT_ONCE: u64 = 4 * 1024 * 1024;
 
-/// How many artefacts are looked at at once: what bounds the memory for it.
+/// How many artefacts of one upstream are looked at at once: what bounds the memory for it.
 const INSPECTIONS_MAX: usize = 4;
 
 /// Fetches payloads of artefacts and looks at them.
 pub(super) struct Inspector {
     store: Arc<DiskStore>,
-    places: Semaphore,
+    places: Places,
 }
 
 impl Inspector {
     pub(super) fn new(store: Arc<DiskStore>) -> Self {
-        Self { store, places: Semaphore::new(INSPECTIONS_MAX) }
+        Self { store, places: Places::new(INSPECTIONS_MAX) }
     }
 
     /// Looks whether a manifest may pass as a signature artefact: asked for as one, of the form of one,
@@ -62,7 +62,7 @@ impl Inspector {
             let most = format!("it has {} payloads of {total} bytes, more than are looked at", image.layers.len());
             return Ok(Err(NotAnArtefact::Form(most)));
         }
-        let Ok(_place) = self.places.acquire().await else { return Ok(Err(NotAnArtefact::Form(String::new()))) };
+        let _place = self.places.take(question.repository.registry()).await;
         let blobs: Vec<ArtefactBlob> = manifest.named().filter_map(|named| artefact.blob(named.digest)).collect();
         let looks: Vec<_> = blobs.into_iter().map(|blob| self.look_at_payload(question, blob)).collect();
         let at_once = if total > PAYLOAD_BYTES_AT_ONCE { 1 } else { PAYLOADS_AT_ONCE };

@@ -14,6 +14,7 @@ mod from_upstream;
 mod inspect;
 mod membership;
 mod parents;
+mod places;
 mod platform;
 mod puller;
 mod question;

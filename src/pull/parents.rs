@@ -6,7 +6,6 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use futures_util::stream::{self, StreamExt as _};
-use tokio::sync::Semaphore;
 
 use crate::oci::{Digest, Manifest, Repository, Tag};
 use crate::trust::{ParentSearch, Reason, Verified};
@@ -15,12 +14,13 @@ use crate::upstream::UpstreamError;
 use super::admit::{Admission, Opened, Parts};
 use super::error::{PullError, Refusal};
 use super::from_upstream::{fetch, upstream_error, with_causes};
+use super::places::Places;
 use super::question::{Key, Question};
 
 /// Tags of one search that are looked at side by side: few, so that a search is no burst of requests.
 const AT_ONCE: usize = 4;
 
-/// Searches at once; more wait, within their own deadline.
+/// Searches at once in one upstream; more wait, within their own deadline.
 const SEARCHES_MAX: usize = 4;
 
 /// Tags that are asked for at once when they are listed.
@@ -38,7 +38,7 @@ const REMEMBERED: u64 = 10_000;
 
 /// Searches for parents, and what came of the last ones.
 pub(super) struct ParentSearches {
-    places: Semaphore,
+    places: Places,
     /// What was looked at, in words.
     nothing: moka::sync::Cache<Key, String>,
     tags: moka::sync::Cache<(Repository, Digest), Tag>,
@@ -59,7 +59,7 @@ struct Progress {
 impl ParentSearches {
     pub(super) fn new() -> Self {
         Self {
-            places: Semaphore::new(SEARCHES_MAX),
+            places: Places::new(SEARCHES_MAX),
             nothing: moka::sync::Cache::builder().max_capacity(REMEMBERED).time_to_live(NOTHING_FOR).build(),
             tags: moka::sync::Cache::builder().max_capacity(REMEMBERED).build(),
         }
@@ -91,7 +91,7 @@ impl ParentSearches {
         }
         let mut progress = Progress::default();
         let looking = async {
-            let Ok(_place) = self.places.acquire().await else { return Ok(None) };
+            let _place = self.places.take(question.repository.registry()).await;
             look_through(gate, question, bounds, &mut progress).await
         };
         let looked = tokio::time::timeout(bounds.deadline, Box::pin(looking)).await;

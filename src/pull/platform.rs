@@ -57,7 +57,7 @@ impl Platforms {
         }
         let started = Instant::now();
         let found = self.search(question).await?;
-        let judged = self.judge(question, platform, &found);
+        let judged = self.judge(question, platform, Arc::clone(&found)).await?;
         self.metrics.signature_check(started.elapsed());
         match judged {
             Judgement::Allow(proven) => {
@@ -80,9 +80,9 @@ impl Platforms {
             return None;
         }
         let recorded = Search { candidates: proofs, looked_at: Vec::new() };
-        match self.judge(question, platform.clone(), &recorded) {
+        match self.judge(question, platform.clone(), Arc::new(recorded)).await {
             // In audit mode what lacks something passes, too; then there may be more to find by now.
-            Judgement::Allow(proven) if proven.verdict().is_verified() => Some(proven),
+            Ok(Judgement::Allow(proven)) if proven.verdict().is_verified() => Some(proven),
             _ => None,
         }
     }
@@ -94,8 +94,16 @@ impl Platforms {
         }
     }
 
-    fn judge(&self, question: &Question, platform: Verified<Manifest>, found: &Search) -> Judgement {
-        trust::judge_platform(platform, &question.repository, &question.rule, found, self.clock.now())
+    /// On a thread of its own, for the reason that [`Question::judge`] has one.
+    async fn judge(
+        &self,
+        question: &Question,
+        platform: Verified<Manifest>,
+        found: Arc<Search>,
+    ) -> Result<Judgement, PullError> {
+        let (Question { repository, rule, .. }, now) = (question.clone(), self.clock.now());
+        let work = move || trust::judge_platform(platform, &repository, &rule, &found, now);
+        tokio::task::spawn_blocking(work).await.map_err(|error| PullError::Internal(error.to_string().into()))
     }
 
     async fn search(&self, question: &Question) -> Result<Arc<Search>, PullError> {

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use bytes::{Bytes, BytesMut};
-use tokio::sync::Semaphore;
 
 use crate::clock::Clock;
 use crate::ledger::Ledger;
@@ -22,12 +21,13 @@ use super::explain::{Explanation, Parent};
 use super::fill::Fills;
 use super::from_upstream::upstream_error;
 use super::membership::{Member, Membership};
+use super::places::Places;
 use super::question::Question;
 use super::resolve::Resolver;
 use super::rollback::RollbackWatch;
 use super::servable::Servable;
 
-/// How many artefact payloads are held in memory at once while they are looked at.
+/// How many artefact payloads of one upstream are held in memory at once while they are looked at.
 const INSPECTIONS_MAX: usize = 4;
 
 /// Most referrers that are listed for a client.
@@ -65,7 +65,7 @@ pub struct Puller {
     resolver: Resolver,
     rollbacks: RollbackWatch,
     fills: Fills,
-    inspections: Semaphore,
+    inspections: Places,
 }
 
 /// Content that may be sent.
@@ -102,7 +102,7 @@ impl Puller {
             resolver: Resolver::new(ledger, clock, tasks.clone()),
             fills: Fills::new(Arc::clone(&store), fetches_max, metrics, tasks),
             store,
-            inspections: Semaphore::new(INSPECTIONS_MAX),
+            inspections: Places::new(INSPECTIONS_MAX),
         }
     }
 
@@ -250,10 +250,10 @@ impl Puller {
             BlobWant::Head | BlobWant::Whole => None,
             BlobWant::Range(ask) => Some(ask.within(claim.size).ok_or(PullError::Range { size: claim.size })?),
         };
-        let _permit = self.inspections.acquire().await.map_err(|_| mixed_up())?;
+        let _place = self.inspections.take(question.repository.registry()).await;
         let (bytes, cache) = self.whole(question, claim).await?;
         let inspected = blob.inspect(bytes).map_err(|why| not_an_artefact(question, why.to_string()))?;
-        // The permit ends with this call, and the client may take minutes: what is large waits on disk.
+        // The place ends with this call, and the client may take minutes: what is large waits on disk.
         if claim.size > HOLD_BACK
             && let Ok(Some(stored)) = self.store.open_blob(claim).await
             && let Ok(Some(servable)) = Servable::inspected_stored(&inspected, stored, range).await

@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
+use jiff::Timestamp;
+
 use crate::clock::Clock;
 use crate::ledger::{Ledger, Signed};
-use crate::oci::{Digest, Tag};
+use crate::oci::Tag;
 use crate::telemetry::{Metrics, RollbackOutcome};
 use crate::trust::{Decision, Reason, Rollback, Verdict};
 
@@ -25,14 +27,29 @@ impl RollbackWatch {
     }
 
     /// Looks at where a tag leads now, which was admitted with this verdict. Says nothing where the rule does
-    /// not ask, and where nothing proves when it was signed: bare keys. In audit mode nothing is refused.
+    /// not ask, and of tags that never led to anything of which a time was proven: bare keys. Once one was proven,
+    /// it must be for what comes next, too: whoever turns a tag back can also leave out what would prove it. In audit
+    /// mode nothing is refused.
     ///
     /// # Errors
     /// The refusal of the tag. What it leads to can still be had by digest.
     pub(super) async fn look(&self, question: &Question, tag: &Tag, verdict: &Verdict) -> Result<(), PullError> {
         let setting = question.rule.terms().rollback;
-        let Some(now) = signed(question.digest, verdict).filter(|_| setting != Rollback::Allow) else { return Ok(()) };
-        let later = match self.ledger.signed_later(&question.repository, tag, now).await {
+        if setting == Rollback::Allow || !verdict.is_verified() {
+            return Ok(());
+        }
+        let signed_at = signed_at(verdict);
+        let later = match signed_at {
+            Some(at) => {
+                let now = Signed { digest: question.digest, at };
+                self.ledger.signed_later(&question.repository, tag, now).await
+            }
+            None => {
+                let newest = self.ledger.newest(&question.repository, tag).await;
+                newest.map(|newest| newest.filter(|newest| newest.digest != question.digest))
+            }
+        };
+        let later = match later {
             Ok(None) => return Ok(()),
             Ok(Some(later)) => later,
             Err(error) => {
@@ -41,9 +58,11 @@ impl RollbackWatch {
                 return Ok(());
             }
         };
+        let when =
+            signed_at.map_or("and nothing proves when that was signed".to_owned(), |at| format!("signed at {at}"));
         let detail = format!(
-            "tag {tag} led to {} before, signed at {}, and leads to {} now, signed at {}",
-            later.digest, later.at, now.digest, now.at
+            "tag {tag} led to {} before, signed at {}, and leads to {} now, {when}",
+            later.digest, later.at, question.digest
         );
         if setting == Rollback::Refuse && question.is_enforced() {
             self.metrics.rollback(RollbackOutcome::Refused);
@@ -51,7 +70,7 @@ impl RollbackWatch {
         }
         self.metrics.rollback(RollbackOutcome::Warned);
         // Once for each move: the ledger knows where the tag led when it was last asked for.
-        if !matches!(self.ledger.tag(&question.repository, tag).await, Ok(Some(known)) if known == now.digest) {
+        if !matches!(self.ledger.tag(&question.repository, tag).await, Ok(Some(known)) if known == question.digest) {
             tracing::warn!(repository = %question.repository, rule = question.rule.name(), "a tag went back in time: {detail}");
         }
         Ok(())
@@ -59,17 +78,16 @@ impl RollbackWatch {
 }
 
 /// The latest proven time among those who signed it.
-fn signed(digest: Digest, verdict: &Verdict) -> Option<Signed> {
+fn signed_at(verdict: &Verdict) -> Option<Timestamp> {
     let Decision::Verified { signers } = &verdict.decision else { return None };
-    let at = signers.iter().filter_map(|signer| signer.signed_at).max()?;
-    Some(Signed { digest, at })
+    signers.iter().filter_map(|signer| signer.signed_at).max()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::clock::SystemClock;
-    use crate::oci::Reference;
+    use crate::oci::{Digest, Reference};
     use crate::trust::{Demand, Enforcement, Pattern, Rule, SignerSeen, Terms};
     use crate::upstream::{NetworkOptions, Proxy, UpstreamOptions, Upstreams};
 
@@ -182,10 +200,28 @@ mod tests {
     async fn without_a_proven_time_or_where_it_is_allowed_nothing_is_said() {
         let world = world();
         let refuse = |what| world.question(enforce(), Rollback::Refuse, what);
+        for what in ["old", "new", "old"] {
+            assert!(world.look(&refuse(what), &[]).await.is_ok(), "a bare key proves no time");
+        }
         assert!(world.look(&refuse("new"), &["20"]).await.is_ok());
-        assert!(world.look(&refuse("old"), &[]).await.is_ok(), "a bare key proves no time");
         assert!(world.look(&world.question(enforce(), Rollback::Allow, "old"), &["10"]).await.is_ok());
         assert!(world.counted("warned", 0) && world.counted("refused", 0));
         assert!(world.look(&refuse("old"), &["10"]).await.is_err(), "and nothing was forgotten");
+    }
+
+    /// Where the log is optional, whoever turns a tag back leaves the log entry out.
+    #[tokio::test]
+    async fn what_hides_its_time_goes_back_where_a_time_was_proven_before() {
+        let world = world();
+        let refuse = |what| world.question(enforce(), Rollback::Refuse, what);
+        assert!(world.look(&refuse("new"), &["20"]).await.is_ok());
+        let Err(PullError::Refused(refusal)) = world.look(&refuse("old"), &[]).await else { panic!("it went back") };
+        assert_eq!(refusal.reason, Reason::RolledBack);
+        assert!(refusal.detail.contains("nothing proves when"), "{}", refusal.detail);
+        let warn = world.question(enforce(), Rollback::Warn, "old");
+        assert!(world.look(&warn, &[]).await.is_ok() && world.counted("warned", 1));
+        // Honest siblings: what the tag led to, without its time, and what is newer, with it.
+        assert!(world.look(&refuse("new"), &[]).await.is_ok());
+        assert!(world.look(&refuse("newer"), &["21"]).await.is_ok());
     }
 }

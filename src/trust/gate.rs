@@ -244,8 +244,11 @@ fn signed(demand: &Demand, reports: &[CandidateReport], looked_at: &[Looked]) ->
     let attested = reports.iter().flat_map(|report| &report.attestations).filter(|_| !demand.asks_for_a_signature());
     let attesters = attested.flat_map(|seen| &seen.signers);
     for seen in reports.iter().flat_map(|report| &report.signers).chain(attesters) {
-        if !signers.iter().any(|other| (other.id, &other.name) == (seen.id, &seen.name)) {
-            signers.push(seen.clone());
+        match signers.iter_mut().find(|other| (other.id, &other.name) == (seen.id, &seen.name)) {
+            // Who signed twice counts as of the last time: upstream decides in which order we see them.
+            Some(known) if known.signed_at < seen.signed_at => *known = seen.clone(),
+            Some(_) => {}
+            None => signers.push(seen.clone()),
         }
     }
     if demand.is_met(|_, id| signers.iter().any(|seen| seen.id == id)) {

@@ -4,6 +4,8 @@
 //! entry with proof, promise and checkpoint, the timestamps, the signature, and that all of them are about one
 //! another. Who may sign is not asked here.
 
+use std::borrow::Cow;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
@@ -172,6 +174,8 @@ pub(super) fn with_certificate(
     under_one(trust.roots, |root| {
         let log_is_needed = tlog != Tlog::Off || root.has(PartKind::TransparencyLog);
         let sct_is_needed = root.has(PartKind::CertificateTransparencyLog);
+        // Where no log is asked, none is looked at: the root could not tell whose entry it is.
+        let bundle = &if log_is_needed { Cow::Borrowed(bundle) } else { Cow::Owned(without_entries(bundle)) };
         logged(bundle, log_is_needed)?;
         if log_is_needed {
             timed(bundle)?;
@@ -373,6 +377,12 @@ fn with_timestamps(bundle: &Bundle, keep: impl Fn(usize) -> bool) -> Bundle {
     let mut at = 0..;
     let timestamps = &mut reduced.verification_material.timestamp_verification_data.rfc3161_timestamps;
     timestamps.retain(|_| at.next().is_some_and(&keep));
+    reduced
+}
+
+fn without_entries(bundle: &Bundle) -> Bundle {
+    let mut reduced = bundle.clone();
+    reduced.verification_material.tlog_entries.clear();
     reduced
 }
 

@@ -4,7 +4,7 @@ use std::io::Write as _;
 use std::os::unix::fs::FileExt as _;
 
 use assay::demo::{Document, ImageBuilder, Signer};
-use assay::oci::media_type::OCI_MANIFEST;
+use assay::oci::media_type::{OCI_INDEX, OCI_MANIFEST};
 use assay::oci::{Claim, Digest};
 use assay::store::DiskStore;
 use assay::trust::{Enforcement, Policy, danger};
@@ -271,4 +271,38 @@ async fn what_is_still_arriving_cannot_be_changed_on_disk() {
     for got in [first.await.unwrap(), second.await.unwrap()] {
         assert!(got.complete && got.body == layer.bytes, "altered or cut: {} bytes", got.body.len());
     }
+}
+
+/// Anybody who may push can make documents of an artefact's form that name a platform; here they come before the one
+/// index that vouches for it, which has no verdict of its own because another index names it.
+#[tokio::test]
+async fn artefacts_that_name_a_platform_hide_no_index_that_vouches_for_it() {
+    let (upstream, signer, app) = (NastyUpstream::start().await, Signer::generate().unwrap(), image("nested"));
+    upstream.registry().push_image("app", "inner", &app);
+    let entry = |document: &Document| json!({ "mediaType": document.media_type, "digest": document.digest, "size": document.bytes.len() });
+    let index = |entries: Vec<serde_json::Value>, note: usize| {
+        let annotations = json!({ "n": note.to_string() });
+        let index =
+            json!({ "schemaVersion": 2, "mediaType": OCI_INDEX, "annotations": annotations, "manifests": entries });
+        Document::json(OCI_INDEX, &index)
+    };
+    let outer = index(vec![entry(&app.index)], 0);
+    upstream.registry().put_manifest("app", "1.0", outer.clone());
+    upstream.registry().push_artefact("app", &signer.bundle(&outer));
+    let platform = &app.platform("amd64").unwrap().manifest;
+    let proxy = Proxy::start(&upstream, &signer).await;
+    for reference in ["1.0".to_owned(), app.index.digest.to_string(), platform.digest.to_string()] {
+        assert_eq!(get(proxy.address, &proxy.manifest_path("app", reference)).await.status, StatusCode::OK);
+    }
+    for n in 0..20 {
+        let mut named = entry(platform);
+        named["artifactType"] = json!("application/vnd.test");
+        let artefact = index(vec![named], n);
+        upstream.registry().put_manifest("app", &format!("junk-{n}"), artefact.clone());
+        let got = get(proxy.address, &proxy.manifest_path("app", artefact.digest)).await;
+        assert_eq!(got.status, StatusCode::OK, "{}", got.message());
+    }
+    let proxy = Setup::new(signed_by(&signer)).start_in(&upstream, proxy.stop().await).await;
+    let got = get(proxy.address, &proxy.manifest_path("app", platform.digest)).await;
+    assert_eq!(got.status, StatusCode::OK, "{}", got.message());
 }

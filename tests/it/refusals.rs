@@ -17,6 +17,7 @@ mod proofs;
 mod reading;
 mod references;
 mod row;
+mod times;
 mod timestamps;
 mod transport;
 
