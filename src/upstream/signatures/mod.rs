@@ -5,9 +5,12 @@
 //! attestation tag. What is found is a candidate; nothing here says that it is good. A place that could
 //! not be looked at is never reported as empty.
 
+mod held;
 mod layers;
 mod referring;
 mod search;
+
+pub use held::Held;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -34,6 +37,8 @@ pub struct SignatureLimits {
     pub attestations: usize,
     /// Longest time altogether.
     pub deadline: Duration,
+    /// What all searches under these limits and their clones hold together.
+    pub held: Held,
 }
 
 impl Default for SignatureLimits {
@@ -47,6 +52,7 @@ impl Default for SignatureLimits {
             attestation: 4 * 1024 * 1024,
             attestations: 16 * 1024 * 1024,
             deadline: Duration::from_secs(10),
+            held: Held::default(),
         }
     }
 }

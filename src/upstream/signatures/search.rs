@@ -96,7 +96,9 @@ impl Search<'_> {
 
     pub(super) async fn blob(&self, layer: &Descriptor, what: &str, limit: u64) -> Result<Bytes, LookOutcome> {
         within(what, layer.size, limit)?;
-        self.in_time(self.source.small_blob(self.repository, layer.claim(), limit)).await
+        let fetched = self.in_time(self.source.small_blob(self.repository, layer.claim(), limit));
+        let no_room = || LookOutcome::Failed("too much signature material is being looked at just now".to_owned());
+        self.limits.held.fetch(layer.size, fetched).await.ok_or_else(no_room)?
     }
 
     /// A bundle or an attestation. Only where attestations are asked for may it be large, and then not often.
