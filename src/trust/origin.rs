@@ -5,7 +5,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 use sigstore_types::bundle::{TransparencyLogEntry, VerificationMaterialContent};
-use sigstore_types::{Bundle, Checkpoint, TimeRange};
+use sigstore_types::{Bundle, Checkpoint, KindVersion, TimeRange};
 use sigstore_verify::crypto::VerificationKey;
 use sigstore_verify::trust_root::TrustedRoot;
 use x509_cert::Certificate as X509;
@@ -97,6 +97,11 @@ impl Origins {
             let entries = &bundle.verification_material.tlog_entries;
             for (at, entry) in entries.iter().enumerate() {
                 self.in_its_log(entry, time)?;
+                let unsigned = entry.integrated_time.filter(|time| *time != Timestamp::UNIX_EPOCH);
+                if let (KindVersion::HashedRekordV002, Some(time)) = (&entry.kind_version, unsigned) {
+                    let detail = format!("the entry says {time}, and the second Rekor signs no time");
+                    return Err(Failure::new("log", Reason::MalformedSignature, detail));
+                }
                 let same =
                     |other: &TransparencyLogEntry| (&other.log_id, other.log_index) == (&entry.log_id, entry.log_index);
                 if entries.iter().skip(at + 1).any(same) {

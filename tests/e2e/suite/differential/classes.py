@@ -46,7 +46,7 @@ STRICTER = [
     Difference("referrer of something else", "the manifest must say that it refers to this digest; cosign believes the registry's list",
                said(r"unrelated: refers to something else")),
     Difference("body in a Rekor v2 entry", "the document's parts contradict each other; cosign makes the body anew from the bundle",
-               said(r"inclusion proof verification failed|log entry body|malformed log entry|failed to parse Rekor body|unsupported log entry|log entry does not match|has no signed entry timestamp, which says")),
+               said(r"inclusion proof verification failed|log entry body|malformed log entry|failed to parse Rekor body|unsupported log entry|log entry does not match|has no signed entry timestamp, which says|V2 tlog entries have no integrated time")),
     Difference("ambiguous JSON", "keys twice, or in another spelling: two readers could take different ones",
                said(r"stands twice|another spelling|ambiguous|duplicate field|neither|one of `|unknown member|unknown field")),
     Difference("one spelling of base64 and numbers", "loose bits, line ends, exponents: one text for one value",
