@@ -37,7 +37,7 @@ const MAY_USE_MORE: [(&str, &str, &str); 1] =
 const MINTS: [(&str, usize); 2] = [("trust/gate.rs", 3), ("trust/proof.rs", 1)];
 
 /// What only one place does: the words, where, and why.
-const ONE_PLACE: [(&[&str], &[&str], &str); 13] = [
+const ONE_PLACE: [(&[&str], &[&str], &str); 15] = [
     (&["tokio", "::", "spawn"], &["tasks.rs"], "every task has an owner and an end"),
     (&["task", "::", "spawn"], &["tasks.rs"], "every task has an owner and an end"),
     (&["Timestamp", "::", "now"], &["clock.rs"], "tests move the hand of the clock"),
@@ -54,6 +54,8 @@ const ONE_PLACE: [(&[&str], &[&str], &str); 13] = [
     ),
     (&["sigstore_types", "::"], &["trust/", "demo/"], "signature formats are the gate's business"),
     (&["toml", "::"], &["config/", "app.rs", "app/"], "the configuration is read in one place"),
+    (&["listenfd", "::"], &["app/systemd.rs"], "one place knows the service manager"),
+    (&["sd_notify", "::"], &["app/systemd.rs"], "one place knows the service manager"),
     (&["unsafe"], &[], "nothing here needs it"),
 ];
 

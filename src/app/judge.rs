@@ -66,7 +66,7 @@ pub(super) async fn judge(
     let wanted = parts::Wanted {
         folder: folder.path(),
         policy,
-        upstreams: parts::upstreams(&settings, subject.upstream(&settings, named)?).map_err(usage)?,
+        upstreams: parts::upstreams(&settings, subject.upstream(&settings, named)?, &Arc::default()).map_err(usage)?,
         limits: parts::limits(&settings),
         fetches_max: settings.limits.concurrent_fetches,
         metrics: Arc::default(),
@@ -213,7 +213,7 @@ fn root_files(settings: &Settings) -> BTreeMap<String, String> {
     let roots = demands.flat_map(|demand| &demand.roots).chain([&settings.default_root]);
     let mut names: BTreeMap<_, _> = roots.map(|root| (root.fingerprint(), root.name())).collect();
     let mut files = BTreeMap::new();
-    for path in &settings.trust_files {
+    for path in &settings.files {
         // It was read a moment ago; if it cannot be read now, the root's name must do.
         let Ok(bytes) = read(path, ROOT_MAX) else { continue };
         if let Some(name) = names.remove(&Digest::of(&bytes)) {

@@ -2,12 +2,14 @@
 //!
 //! The only place that names concrete parts together.
 
+mod changes;
 mod command;
 mod demo;
 mod judge;
 mod parts;
 mod reload;
 mod serve;
+mod systemd;
 mod trust;
 
 pub use command::run;

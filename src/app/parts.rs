@@ -7,6 +7,7 @@ use anyhow::Context as _;
 
 use crate::clock::{Clock, SystemClock};
 use crate::config::{self, Settings};
+use crate::http::Certificate;
 use crate::ledger::Ledger;
 use crate::pull::{Puller, PullerParts};
 use crate::store::DiskStore;
@@ -52,10 +53,25 @@ pub(super) fn puller(wanted: Wanted<'_>, tasks: &Tasks) -> anyhow::Result<Puller
 }
 
 /// The configured upstreams.
-pub(super) fn upstreams(settings: &Settings, more: Vec<UpstreamOptions>) -> anyhow::Result<Upstreams> {
+pub(super) fn upstreams(
+    settings: &Settings,
+    more: Vec<UpstreamOptions>,
+    metrics: &Arc<Metrics>,
+) -> anyhow::Result<Upstreams> {
     let named: Vec<_> = more.iter().map(|one| one.registry.clone()).collect();
     let configured = settings.upstreams.iter().filter(|one| !named.contains(&one.registry)).map(upstream);
-    Ok(Upstreams::new(configured.chain(more).collect(), network(&settings.network))?)
+    Ok(Upstreams::counted(configured.chain(more).collect(), network(&settings.network), Arc::clone(metrics))?)
+}
+
+/// The upstreams of a changed configuration. Those whose settings are the same stay as they are.
+pub(super) fn renewed(settings: &Settings, before: &Upstreams) -> anyhow::Result<Upstreams> {
+    Ok(before.renewed(settings.upstreams.iter().map(upstream).collect(), network(&settings.network))?)
+}
+
+/// The listener's certificate, if it speaks TLS.
+pub(super) fn certificate(server: &config::Server) -> anyhow::Result<Option<Certificate>> {
+    let made = |tls: &config::Tls| Certificate::from_pem(tls.chain.as_bytes(), tls.key.expose().as_bytes());
+    server.tls.as_ref().map(made).transpose().context("[server.tls]")
 }
 
 /// How much is looked at in search of signatures.

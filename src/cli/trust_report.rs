@@ -2,7 +2,6 @@
 
 use std::path::Path;
 
-use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::oci::Digest;
@@ -37,7 +36,7 @@ pub fn show_text(root: &TrustRoot) -> String {
     let mut lines = vec![root.name().to_owned()];
     let mut fact = |name: &str, value: String| lines.push(format!("  {name:<12} {value}"));
     fact("fingerprint", root.fingerprint().to_string());
-    if let Some(newest) = newest_start(root) {
+    if let Some(newest) = root.newest_start() {
         fact("newest start", newest.to_string());
     }
     if root.name() == PUBLIC_GOOD {
@@ -62,7 +61,7 @@ pub fn show_json(root: &TrustRoot) -> Value {
         "schema": "assay.trust/v1",
         "name": root.name(),
         "fingerprint": root.fingerprint().to_string(),
-        "newest_start": newest_start(root),
+        "newest_start": root.newest_start(),
         "ships_in": (root.name() == PUBLIC_GOOD).then(|| format!("assay {}", env!("CARGO_PKG_VERSION"))),
         "parts": root.parts().iter().map(part_json).collect::<Vec<_>>(),
     })
@@ -179,10 +178,6 @@ fn part_json(part: &RootPart) -> Value {
         "valid_from": part.valid_from.map(|time| time.to_string()),
         "valid_until": part.valid_until.map(|time| time.to_string()),
     })
-}
-
-fn newest_start(root: &TrustRoot) -> Option<Timestamp> {
-    root.parts().iter().filter_map(|part| part.valid_from).max()
 }
 
 fn joined(lines: &[String]) -> String {

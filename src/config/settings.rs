@@ -37,9 +37,9 @@ pub struct Settings {
     pub policy: Policy,
     /// The trusted root of policies that name none.
     pub default_root: TrustRoot,
-    /// Files on which the policy depends: the configuration file, if it was read from one, trusted roots and keys.
-    /// When one of them changes, settings should be read anew. None twice.
-    pub trust_files: Vec<PathBuf>,
+    /// Files that were read: the configuration file, if there is one, and all that it names: trusted roots, keys,
+    /// certificates, passwords. When one of them changes, settings should be read anew. None twice.
+    pub files: Vec<PathBuf>,
     /// Where content is kept.
     pub cache_dir: PathBuf,
     /// The listener for health and metrics.
@@ -51,10 +51,12 @@ pub struct Settings {
 }
 
 /// `[server]`
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Server {
-    /// Addresses to listen on. Never empty.
+    /// Addresses to listen on. Never empty, unless `inherited`.
     pub listen: Vec<SocketAddr>,
+    /// `"systemd"`: listen on the sockets that the service manager passes.
+    pub inherited: bool,
     /// For clients that name no registry. One of the upstreams.
     pub default_upstream: Option<Registry>,
     /// How long running downloads may go on after SIGTERM.
@@ -67,17 +69,17 @@ pub struct Server {
     pub tls: Option<Tls>,
 }
 
-/// `[server.tls]`. Both files held PEM of the right kind when they were checked.
-#[derive(Clone, Debug)]
+/// `[server.tls]`: what stood in the two files. Whether they belong together is for the listener to see.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tls {
-    /// The certificate chain, ours first.
-    pub cert: PathBuf,
-    /// Its private key.
-    pub key: PathBuf,
+    /// The certificate chain in PEM, ours first.
+    pub chain: String,
+    /// Its private key in PEM.
+    pub key: Secret,
 }
 
 /// `[upstream."NAME"]`
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Upstream {
     /// The name clients use.
     pub registry: Registry,
@@ -96,7 +98,7 @@ pub struct Upstream {
 }
 
 /// How we log in to an upstream.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Credentials {
     /// Not at all.
     None,
@@ -121,7 +123,7 @@ pub struct HostPort {
 }
 
 /// `[network]`
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Network {
     /// The HTTP proxy in between.
     pub proxy: Proxy,
@@ -145,7 +147,7 @@ pub enum Proxy {
 }
 
 /// `[log]`
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Log {
     /// How a line looks.
     pub format: LogFormat,
@@ -184,7 +186,7 @@ pub enum LogLevel {
 }
 
 /// `[limits]`
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Longest time for finding and checking the signatures of one image.
     pub signature_deadline: Duration,
@@ -228,7 +230,7 @@ impl Settings {
         })?;
         let base = path.parent().unwrap_or(Path::new(""));
         let (mut settings, warnings) = Self::from_sources(&name, &text, base, &environment())?;
-        settings.trust_files.insert(0, path.to_owned());
+        settings.files.insert(0, path.to_owned());
         Ok((settings, warnings))
     }
 

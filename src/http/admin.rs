@@ -7,6 +7,7 @@ use std::time::Duration;
 use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
 
 use crate::pull::Puller;
 use crate::tasks::Tasks;
@@ -27,6 +28,8 @@ const READY_TIMEOUT: Duration = Duration::from_secs(3);
 pub struct AdminOptions {
     /// Prints all metrics in the OpenMetrics text format.
     pub metrics: Arc<dyn Fn() -> String + Send + Sync>,
+    /// Once cancelled, nobody should be sent here any more.
+    pub stopping: CancellationToken,
 }
 
 /// Serves `/healthz`, `/readyz` and `/metrics` until `shutdown`, under the same protections as the
@@ -51,13 +54,22 @@ impl Handler for AdminService {
     async fn answer(&self, request: Request<Incoming>, _: SocketAddr) -> Response<ServeBody> {
         let reply = match (request.method(), request.uri().path()) {
             (&Method::GET | &Method::HEAD, "/healthz") => Reply::page(StatusCode::OK, TEXT, "ok\n"),
-            (&Method::GET | &Method::HEAD, "/readyz") => ready(self.puller.ready()).await,
+            (&Method::GET | &Method::HEAD, "/readyz") => ready(self.ready()).await,
             (&Method::GET | &Method::HEAD, "/metrics") => {
                 Reply::page(StatusCode::OK, OPEN_METRICS, (self.options.metrics)())
             }
             _ => Reply::page(StatusCode::NOT_FOUND, TEXT, "not found\n"),
         };
         reply.into_response(request.method() == Method::HEAD, None)
+    }
+}
+
+impl AdminService {
+    async fn ready(&self) -> Result<(), String> {
+        if self.options.stopping.is_cancelled() {
+            return Err("stopping".to_owned());
+        }
+        self.puller.ready().await
     }
 }
 

@@ -29,5 +29,5 @@ pub use access::{CLIENT_LEFT, Finished, RequestSink};
 pub use admin::{AdminOptions, serve_admin};
 pub use body::ServeBody;
 pub use listener::ListenerOptions;
-pub use service::{RegistryOptions, serve};
-pub use tls::{TlsError, server_config};
+pub use service::{LiveOptions, RegistryOptions, serve};
+pub use tls::{Certificate, TlsError, server_config};

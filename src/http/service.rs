@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use http::header::{self, HeaderName};
 use http::request::Parts;
 use http::{HeaderMap, Method, Request, Response, Version};
@@ -36,33 +37,50 @@ pub struct RegistryOptions {
     pub sink: Option<RequestSink>,
 }
 
+/// How the registry side answers, at any moment. Clones are the same.
+#[derive(Clone)]
+pub struct LiveOptions(Arc<ArcSwap<RegistryOptions>>);
+
+impl LiveOptions {
+    /// Requests that come from now on are answered so.
+    pub fn replace(&self, options: RegistryOptions) {
+        self.0.store(Arc::new(options));
+    }
+}
+
+impl From<RegistryOptions> for LiveOptions {
+    fn from(options: RegistryOptions) -> Self {
+        Self(Arc::new(ArcSwap::from_pointee(options)))
+    }
+}
+
 /// Serves the registry API until `shutdown`. Returns whether all connections finished within the
 /// grace period. See [`ListenerOptions`].
 pub async fn serve(
     listener: TcpListener,
     options: ListenerOptions,
-    registry: RegistryOptions,
+    registry: impl Into<LiveOptions>,
     puller: Arc<Puller>,
     tasks: Tasks,
     shutdown: impl Future<Output = ()>,
 ) -> bool {
-    serve_with(listener, options, RegistryService { puller, options: registry }, tasks, shutdown).await
+    serve_with(listener, options, RegistryService { puller, options: registry.into() }, tasks, shutdown).await
 }
 
 struct RegistryService {
     puller: Arc<Puller>,
-    options: RegistryOptions,
+    options: LiveOptions,
 }
 
 impl Handler for RegistryService {
     async fn answer(&self, request: Request<Incoming>, client: SocketAddr) -> Response<ServeBody> {
         let (asked, _unread) = request.into_parts();
-        let RegistryOptions { access, sink, .. } = &self.options;
-        let mut line = AccessLine::begin(&asked, client.ip(), *access, sink.clone());
-        let reply = match self.route(&asked) {
+        let options = self.options.0.load_full();
+        let mut line = AccessLine::begin(&asked, client.ip(), options.access, options.sink.clone());
+        let reply = match self.route(&asked, &options.default_upstream) {
             Ok(route) => {
                 line.asked(&route);
-                self.pull(&route, &asked).await
+                self.pull(&route, &asked, options.deny_reason).await
             }
             Err(error) => respond::route_error(&error),
         };
@@ -71,20 +89,19 @@ impl Handler for RegistryService {
 }
 
 impl RegistryService {
-    fn route(&self, asked: &Parts) -> Result<Route, RouteError> {
-        let upstreams =
-            Upstreams { default: &self.options.default_upstream, knows: &|registry| self.puller.knows(registry) };
+    fn route(&self, asked: &Parts, default: &Registry) -> Result<Route, RouteError> {
+        let upstreams = Upstreams { default, knows: &|registry| self.puller.knows(registry) };
         route(&asked.method, &asked.uri, own_host(asked)?, &upstreams)
     }
 
-    async fn pull(&self, route: &Route, asked: &Parts) -> Reply {
+    async fn pull(&self, route: &Route, asked: &Parts, deny_reason: bool) -> Reply {
         let reply = match self.found(route, asked).await {
             Ok(reply) => reply,
             Err(error) => {
                 if let PullError::Internal(why) = &error {
                     tracing::error!(%why, image = route.image(), "request failed");
                 }
-                respond::pull_error(&error, route, self.options.deny_reason)
+                respond::pull_error(&error, route, deny_reason)
             }
         };
         match route.repository() {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use arc_swap::ArcSwap;
 use futures_util::future::BoxFuture;
 use jiff::Timestamp;
 
@@ -69,7 +70,7 @@ pub(super) struct Parts {
     store: Arc<DiskStore>,
     ledger: Ledger,
     clock: Arc<dyn Clock>,
-    limits: SignatureLimits,
+    limits: Arc<ArcSwap<SignatureLimits>>,
     metrics: Arc<Metrics>,
     /// Both by what was asked; which rule it was under stands in the verdict.
     admitted: moka::sync::Cache<(Repository, Digest), Admission>,
@@ -125,7 +126,7 @@ impl Gatekeeper {
     pub(super) fn new(
         memory: Memory,
         clock: Arc<dyn Clock>,
-        limits: SignatureLimits,
+        limits: Arc<ArcSwap<SignatureLimits>>,
         metrics: Arc<Metrics>,
         tasks: Tasks,
     ) -> Self {
@@ -138,7 +139,7 @@ impl Gatekeeper {
             platforms: Platforms::new(
                 ledger.clone(),
                 Arc::clone(&clock),
-                limits.clone(),
+                Arc::clone(&limits),
                 Arc::clone(&metrics),
                 tasks.clone(),
             ),
@@ -360,12 +361,12 @@ impl Parts {
     async fn judge(&self, question: &Question, given: Option<Manifest>) -> Result<Admission, PullError> {
         let Question { repository, rule, upstream, digest, .. } = question;
         question.pass_deny_list(self.clock.now())?;
-        let started = Instant::now();
+        let (started, limits) = (Instant::now(), self.limits.load_full());
         let searching: BoxFuture<'_, Search> = match rule.demand() {
             None => Box::pin(std::future::ready(Search::default())),
             Some(_) => {
                 let wanted = Wanted { attestations: question.wants_attestations() };
-                Box::pin(search(upstream, repository, *digest, wanted, &self.limits))
+                Box::pin(search(upstream, repository, *digest, wanted, &limits))
             }
         };
         let given = self.at_hand(question, given).await;

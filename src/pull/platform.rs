@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use arc_swap::ArcSwap;
+
 use crate::clock::Clock;
 use crate::ledger::Ledger;
 use crate::oci::Manifest;
@@ -23,7 +25,7 @@ const IN_TOTO: &str = "application/vnd.in-toto+json";
 pub(super) struct Platforms {
     ledger: Ledger,
     clock: Arc<dyn Clock>,
-    limits: SignatureLimits,
+    limits: Arc<ArcSwap<SignatureLimits>>,
     metrics: Arc<Metrics>,
     searches: Flights<Key, Arc<Search>>,
 }
@@ -32,7 +34,7 @@ impl Platforms {
     pub(super) fn new(
         ledger: Ledger,
         clock: Arc<dyn Clock>,
-        limits: SignatureLimits,
+        limits: Arc<ArcSwap<SignatureLimits>>,
         metrics: Arc<Metrics>,
         tasks: Tasks,
     ) -> Self {
@@ -108,7 +110,7 @@ impl Platforms {
 
     async fn search(&self, question: &Question) -> Result<Arc<Search>, PullError> {
         let about = question.clone();
-        let limits = self.limits.clone();
+        let limits = self.limits.load_full();
         let wanted = Wanted { attestations: question.wants_attestations() };
         let work =
             || async move { Arc::new(search(&about.upstream, &about.repository, about.digest, wanted, &limits).await) };

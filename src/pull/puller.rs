@@ -20,6 +20,7 @@ use super::error::{PullError, Refusal};
 use super::explain::{Explanation, Parent};
 use super::fill::Fills;
 use super::from_upstream::upstream_error;
+use super::in_force::InForce;
 use super::membership::{Member, Membership};
 use super::places::Places;
 use super::question::Question;
@@ -57,8 +58,8 @@ pub struct PullerParts {
 
 /// Answers what clients ask. The only way from a request to content.
 pub struct Puller {
-    policy: ArcSwap<Policy>,
-    upstreams: Arc<Upstreams>,
+    in_force: ArcSwap<InForce>,
+    limits: Arc<ArcSwap<SignatureLimits>>,
     store: Arc<DiskStore>,
     gatekeeper: Gatekeeper,
     membership: Membership,
@@ -92,10 +93,12 @@ impl Puller {
     pub fn new(parts: PullerParts) -> Self {
         let PullerParts { policy, upstreams, store, ledger, clock, tasks, limits, fetches_max, metrics } = parts;
         let memory = Memory { store: Arc::clone(&store), ledger: ledger.clone() };
-        let gatekeeper = Gatekeeper::new(memory, Arc::clone(&clock), limits, Arc::clone(&metrics), tasks.clone());
+        let limits = Arc::new(ArcSwap::from_pointee(limits));
+        let gatekeeper =
+            Gatekeeper::new(memory, Arc::clone(&clock), Arc::clone(&limits), Arc::clone(&metrics), tasks.clone());
         Self {
-            policy: ArcSwap::new(policy),
-            upstreams,
+            in_force: ArcSwap::from_pointee(InForce { policy, upstreams }),
+            limits,
             membership: Membership::new(gatekeeper.clone(), ledger.clone(), Arc::clone(&clock)),
             gatekeeper,
             rollbacks: RollbackWatch::new(ledger.clone(), Arc::clone(&clock), Arc::clone(&metrics)),
@@ -106,20 +109,32 @@ impl Puller {
         }
     }
 
-    /// The policy in force.
-    pub fn policy(&self) -> Arc<Policy> {
-        self.policy.load_full()
+    /// Policy and upstreams as they are now.
+    pub fn in_force(&self) -> Arc<InForce> {
+        self.in_force.load_full()
     }
 
-    /// Puts another policy in force. Questions that come from now on are answered under it, whatever is
-    /// remembered from before; those that are being answered keep theirs to the end.
+    /// Puts another policy and other upstreams in force, both at once. Questions that come from now on are
+    /// answered under them, whatever is remembered from before; those that are being answered keep theirs to
+    /// the end, and so do fetches.
+    pub fn put_in_force(&self, fresh: InForce) {
+        self.in_force.store(Arc::new(fresh));
+    }
+
+    /// Puts another policy in force; the upstreams stay.
     pub fn replace_policy(&self, policy: Policy) {
-        self.policy.store(Arc::new(policy));
+        let policy = Arc::new(policy);
+        self.in_force.rcu(|now| InForce { policy: Arc::clone(&policy), upstreams: Arc::clone(&now.upstreams) });
+    }
+
+    /// Changes how much is looked at in search of signatures. Searches that are under way keep theirs.
+    pub fn replace_limits(&self, limits: SignatureLimits) {
+        self.limits.store(Arc::new(limits));
     }
 
     /// Whether a registry is among the configured upstreams.
     pub fn knows(&self, registry: &Registry) -> bool {
-        self.upstreams.get(registry).is_some()
+        self.in_force.load().upstreams.get(registry).is_some()
     }
 
     /// Whether content can be kept: for the readiness probe.
@@ -326,8 +341,9 @@ impl Puller {
     /// Closed world: an unknown registry is never contacted, and without a rule nothing is.
     fn rule_for(&self, repository: &Repository, asked: &str) -> Result<(Arc<Upstream>, Arc<Rule>), PullError> {
         let registry = repository.registry();
-        let upstream = self.upstreams.get(registry).ok_or_else(|| PullError::UnknownRegistry(registry.clone()))?;
-        let policy = self.policy.load();
+        let in_force = self.in_force.load();
+        let InForce { policy, upstreams } = &**in_force;
+        let upstream = upstreams.get(registry).ok_or_else(|| PullError::UnknownRegistry(registry.clone()))?;
         let rule = policy.rule_for(repository).cloned().ok_or_else(|| {
             let hint = policy.no_rule_hint();
             PullError::Refused(Box::new(Refusal {

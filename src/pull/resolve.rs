@@ -25,7 +25,8 @@ pub(super) struct Resolved {
 pub(super) struct Resolver {
     ledger: Ledger,
     clock: Arc<dyn Clock>,
-    flights: Flights<(Repository, Tag), Result<Resolved, PullError>>,
+    /// By upstream, too: who asks one that is new in the configuration does not wait for another.
+    flights: Flights<(u64, Repository, Tag), Result<Resolved, PullError>>,
 }
 
 impl Resolver {
@@ -40,7 +41,7 @@ impl Resolver {
         repository: &Repository,
         tag: &Tag,
     ) -> Result<Resolved, PullError> {
-        let key = (repository.clone(), tag.clone());
+        let key = (upstream.instance(), repository.clone(), tag.clone());
         let work = || ask(self.ledger.clone(), Arc::clone(upstream), repository.clone(), tag.clone());
         self.flights.join(key, work).await.map_err(|_| PullError::Internal("the program is stopping".into()))?
     }

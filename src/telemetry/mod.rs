@@ -6,6 +6,8 @@ mod logging;
 mod metrics;
 mod outcome;
 
-pub use logging::{LogFormat, LogOptions, LoggingError, init as init_logging};
-pub use metrics::{Metrics, OpenConnection, RequestSeen};
-pub use outcome::{CacheOutcome, FillOutcome, ReloadOutcome, RequestKind, RollbackOutcome, VerdictOutcome};
+pub use logging::{LogFormat, LogLevel, LogOptions, LoggingError, init as init_logging};
+pub use metrics::{InForceSeen, Metrics, OpenConnection, RequestSeen, RootSeen, UpstreamMeter};
+pub use outcome::{
+    CacheOutcome, FillOutcome, ReloadOutcome, RequestKind, RollbackOutcome, UpstreamOutcome, VerdictOutcome,
+};

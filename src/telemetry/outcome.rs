@@ -120,6 +120,47 @@ words! {
     }
 }
 
+words! {
+    /// How an upstream answered a request. What is usual to ask of, as a login or a missing image, has a word of its own.
+    UpstreamOutcome {
+        /// Here it is.
+        Success = "2xx",
+        /// It is elsewhere.
+        Redirect = "3xx",
+        /// Log in first, or: not so.
+        Unauthorized = "401",
+        /// There is none.
+        NotFound = "404",
+        /// Too often.
+        RateLimited = "429",
+        /// Another mistake of ours, as it sees it.
+        ClientError = "4xx",
+        /// It is broken, or says nothing that is known.
+        ServerError = "5xx",
+        /// Nothing in time.
+        TimedOut = "timed_out",
+        /// No connection, or one that broke.
+        Unreachable = "unreachable",
+        /// At an address that must not be asked.
+        Blocked = "blocked",
+    }
+}
+
+impl UpstreamOutcome {
+    /// What a status means.
+    pub const fn of_status(status: u16) -> Self {
+        match status {
+            200..=299 => Self::Success,
+            300..=399 => Self::Redirect,
+            401 => Self::Unauthorized,
+            404 => Self::NotFound,
+            429 => Self::RateLimited,
+            400..=499 => Self::ClientError,
+            _ => Self::ServerError,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

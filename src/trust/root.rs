@@ -1,5 +1,6 @@
 //! Trusted roots: the authorities and logs whose word counts.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -128,6 +129,17 @@ impl TrustRoot {
         self.0.parts.iter().any(|part| part.kind == kind)
     }
 
+    /// When its newest part began to count: roughly, how old the root is.
+    pub fn newest_start(&self) -> Option<Timestamp> {
+        self.0.parts.iter().filter_map(|part| part.valid_from).max()
+    }
+
+    /// From when on nothing new can be verified with it: the first moment at which a kind of authority or log that it
+    /// names has no part left that counts. `None`: no end is known.
+    pub fn expires(&self) -> Option<Timestamp> {
+        expires(&self.0.parts)
+    }
+
     /// The name of the part with this id.
     pub(super) fn part_name(&self, kind: PartKind, id: &str) -> Option<&str> {
         self.0.parts.iter().find(|part| part.kind == kind && part.id == id).map(|part| part.name.as_str())
@@ -184,6 +196,15 @@ fn parts(root: &TrustedRoot) -> Vec<RootPart> {
     parts
 }
 
+fn expires(parts: &[RootPart]) -> Option<Timestamp> {
+    let mut last: BTreeMap<PartKind, Option<Timestamp>> = BTreeMap::new();
+    for part in parts {
+        let last = last.entry(part.kind).or_insert(part.valid_until);
+        *last = last.zip(part.valid_until).map(|(one, other)| one.max(other));
+    }
+    last.into_values().flatten().min()
+}
+
 fn authority(subject: [&Option<String>; 2], uri: &str) -> String {
     let subject: Vec<&str> = subject.into_iter().flatten().map(String::as_str).collect();
     if subject.is_empty() { uri.to_owned() } else { format!("{} ({uri})", subject.join(" ")) }
@@ -218,6 +239,22 @@ mod tests {
         ] {
             assert!(root.has(kind), "no {}", kind.as_str());
         }
+    }
+
+    #[test]
+    fn a_root_ends_with_the_first_kind_of_which_nothing_is_left() {
+        let part = |kind, until: Option<&str>| {
+            let window =
+                until.map(|until| TimeRange { start: Timestamp::UNIX_EPOCH, end: Some(until.parse().unwrap()) });
+            part(kind, String::new(), String::new(), window)
+        };
+        let (soon, later, latest) =
+            (Some("2030-01-01T00:00:00Z"), Some("2031-01-01T00:00:00Z"), Some("2032-01-01T00:00:00Z"));
+        let (log, authority) = (PartKind::TransparencyLog, PartKind::CertificateAuthority);
+        let ends = |parts: &[RootPart]| expires(parts).map(|time| time.to_string());
+        assert_eq!(ends(&[part(log, None), part(authority, soon), part(authority, None)]), None);
+        assert_eq!(ends(&[part(log, None), part(authority, soon), part(authority, later)]).as_deref(), later);
+        assert_eq!(ends(&[part(log, latest), part(authority, soon), part(authority, later)]).as_deref(), later);
     }
 
     #[test]

@@ -24,6 +24,7 @@ use super::options::{NetworkOptions, UpstreamOptions};
 use super::referrers::Lately;
 use super::transport::{Answer, Transport};
 use crate::oci::{Claim, Digest, Manifest, Reference, Registry, Repository, Tag, media_type};
+use crate::telemetry::Metrics;
 
 /// Most requests for small things at one time, per upstream. More would only queue up over there.
 const REQUESTS_MAX: usize = 64;
@@ -54,11 +55,20 @@ pub(super) struct Client {
 
 impl Client {
     /// Checks the settings and makes the HTTP client. Nothing is dialled.
-    pub(super) fn new(mut options: UpstreamOptions, network: &NetworkOptions) -> Result<Self, SetupError> {
+    pub(super) fn new(
+        mut options: UpstreamOptions,
+        network: &NetworkOptions,
+        metrics: &Arc<Metrics>,
+    ) -> Result<Self, SetupError> {
         check_url(&options)?;
         options.url.set_path(options.url.path().trim_end_matches('/').to_owned().as_str());
         let guard = Arc::new(Guard::new(&options, &network.proxy)?);
-        let transport = Arc::new(Transport::new(&options, network, Arc::clone(&guard))?);
+        let transport = Arc::new(Transport::new(
+            &options,
+            network,
+            Arc::clone(&guard),
+            metrics.upstream(options.registry.as_str()),
+        )?);
         let logins = Logins::new(&options.credentials, &options.registry);
         let auth = Auth::new(
             options.registry.clone(),

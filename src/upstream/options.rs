@@ -10,7 +10,7 @@ use crate::oci::{Registry, Repository};
 use crate::secret::Secret;
 
 /// One registry that we may ask.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UpstreamOptions {
     /// The name under which clients ask for it.
     pub registry: Registry,
@@ -55,7 +55,7 @@ impl UpstreamOptions {
 }
 
 /// How we log in to a registry.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Credentials {
     /// Not at all.
     None,
@@ -71,7 +71,7 @@ pub enum Credentials {
 }
 
 /// How we reach the network; the same for all upstreams.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NetworkOptions {
     /// The HTTP proxy in between.
     pub proxy: Proxy,
@@ -98,7 +98,7 @@ impl Default for NetworkOptions {
 ///
 /// A proxy resolves names itself, so the address rules then hold only for addresses written out in a
 /// redirect; the proxy has to refuse internal names.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub enum Proxy {
     /// `HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY`.
     Env,

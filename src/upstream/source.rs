@@ -1,6 +1,7 @@
 //! An upstream: a registry or a folder, and what may be asked of either.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 
@@ -18,6 +19,7 @@ use crate::oci::{Claim, Digest, MANIFEST_MAX, Manifest, Reference, Registry, Rep
 #[derive(Debug)]
 pub struct Upstream {
     registry: Registry,
+    instance: u64,
     source: Arc<Source>,
     signatures_in: Option<Elsewhere>,
 }
@@ -40,7 +42,30 @@ pub(super) struct Elsewhere {
 
 impl Upstream {
     pub(super) fn new(registry: Registry, source: Arc<Source>, signatures_in: Option<Elsewhere>) -> Self {
-        Self { registry, source, signatures_in }
+        static MADE: AtomicU64 = AtomicU64::new(0);
+        Self { registry, instance: MADE.fetch_add(1, Ordering::Relaxed), source, signatures_in }
+    }
+
+    /// Tells it from others of the same name, which were there under another configuration: no answer of one of them
+    /// is an answer of another.
+    pub fn instance(&self) -> u64 {
+        self.instance
+    }
+
+    pub(super) fn source(&self) -> &Arc<Source> {
+        &self.source
+    }
+
+    /// Whether it is made of these very parts.
+    pub(super) fn is_made_of(&self, source: &Arc<Source>, signatures_in: Option<&Elsewhere>) -> bool {
+        let same_place = match (&self.signatures_in, signatures_in) {
+            (None, None) => true,
+            (Some(mine), Some(other)) => {
+                Arc::ptr_eq(&mine.source, &other.source) && mine.repository == other.repository
+            }
+            _ => false,
+        };
+        Arc::ptr_eq(&self.source, source) && same_place
     }
 
     /// The name under which it is configured.

@@ -11,12 +11,14 @@ use futures_util::Stream;
 use futures_util::stream::{StreamExt as _, TryStreamExt as _};
 use http::header::{ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, HeaderName};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use tokio::time::Instant;
 use url::Url;
 
 use super::error::{Asked, Cause, SetupError, UpstreamError};
 use super::guard::{Guard, Purpose, Refused, host_of};
 use super::options::{NetworkOptions, Proxy, UpstreamOptions};
 use super::retry::retry_after;
+use crate::telemetry::{UpstreamMeter, UpstreamOutcome};
 
 /// Largest header list over HTTP/2; signed CDN locations are long, but not longer.
 const HEADERS_MAX: u32 = 64 * 1024;
@@ -29,6 +31,7 @@ pub(super) struct Transport {
     guard: Arc<Guard>,
     read_timeout: Duration,
     header_timeout: Duration,
+    meter: UpstreamMeter,
 }
 
 /// One request. GET and HEAD are all there is.
@@ -46,6 +49,7 @@ pub(super) struct Answer {
     response: reqwest::Response,
     asked: Asked,
     read_timeout: Duration,
+    meter: UpstreamMeter,
 }
 
 impl Transport {
@@ -53,6 +57,7 @@ impl Transport {
         options: &UpstreamOptions,
         network: &NetworkOptions,
         guard: Arc<Guard>,
+        meter: UpstreamMeter,
     ) -> Result<Self, SetupError> {
         let registry = || options.registry.clone();
         let mut certificates = Vec::new();
@@ -78,7 +83,7 @@ impl Transport {
             build(builder(network, &guard)?.tls_certs_merge(certificates))
         }?;
         let header_timeout = network.connect_timeout.saturating_add(network.read_timeout);
-        Ok(Self { client, guard, read_timeout: network.read_timeout, header_timeout })
+        Ok(Self { client, guard, read_timeout: network.read_timeout, header_timeout, meter })
     }
 
     /// Sends one request and waits for the headers of its answer, whatever the status.
@@ -86,6 +91,19 @@ impl Transport {
     /// # Errors
     /// `Unreachable`, `TimedOut` or `Blocked`. Cancel safe.
     pub(super) async fn send(&self, asked: &Asked, request: Request<'_>) -> Result<Answer, UpstreamError> {
+        let started = Instant::now();
+        let answered = self.exchange(asked, request).await;
+        let outcome = match &answered {
+            Ok(answer) => UpstreamOutcome::of_status(answer.status().as_u16()),
+            Err(UpstreamError::TimedOut { .. }) => UpstreamOutcome::TimedOut,
+            Err(UpstreamError::Blocked { .. }) => UpstreamOutcome::Blocked,
+            Err(_) => UpstreamOutcome::Unreachable,
+        };
+        self.meter.request(outcome, started.elapsed());
+        answered
+    }
+
+    async fn exchange(&self, asked: &Asked, request: Request<'_>) -> Result<Answer, UpstreamError> {
         let asked = asked.of(&host_of(request.url));
         let mut headers = HeaderMap::with_capacity(3);
         headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
@@ -102,7 +120,7 @@ impl Transport {
         if let Some(peer) = response.remote_addr() {
             self.guard.answered(request.url, peer);
         }
-        Ok(Answer { response, asked, read_timeout: self.read_timeout })
+        Ok(Answer { response, asked, read_timeout: self.read_timeout, meter: self.meter.clone() })
     }
 
     fn failed(&self, asked: Asked, url: &Url, purpose: Purpose, error: reqwest::Error) -> UpstreamError {
@@ -196,14 +214,16 @@ impl Answer {
             if (body.len() + chunk.len()) as u64 > limit {
                 return Err(too_large(&self.asked));
             }
+            self.meter.received(chunk.len());
             body.extend_from_slice(&chunk);
         }
     }
 
     /// The body as it comes. The errors' byte count is left to whoever counts.
     pub(super) fn into_chunks(self) -> impl Stream<Item = Result<Bytes, UpstreamError>> + Send + 'static {
-        let asked = self.asked;
-        self.response.bytes_stream().map_err(move |error| broken(asked.clone(), 0, error)).boxed()
+        let (asked, meter) = (self.asked, self.meter);
+        let chunks = self.response.bytes_stream().map_err(move |error| broken(asked.clone(), 0, error));
+        chunks.inspect_ok(move |chunk| meter.received(chunk.len())).boxed()
     }
 }
 

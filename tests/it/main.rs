@@ -21,6 +21,8 @@ mod real_servers;
 mod refusals;
 mod refuse;
 mod reload;
+mod shutdown;
 mod sigstore_selftest;
 mod support_selftest;
+mod systemd;
 mod tuf;

@@ -61,7 +61,7 @@ pub(super) fn settings(name: &str, read: Read<'_>) -> Result<(Settings, Vec<Warn
     let admin_listen = server::admin(admin.0.listen.as_ref(), ADMIN_LISTEN, &server, &mut report);
     let limits = self::limits(limits.0, &mut report);
     let default_root = roots.default();
-    let trust_files = report.trust_files();
+    let files = report.files();
     let warnings = report.finish()?;
     let policy = crate::trust::Policy::new(rules, no_rule_hint);
     let name = name.to_owned();
@@ -75,7 +75,7 @@ pub(super) fn settings(name: &str, read: Read<'_>) -> Result<(Settings, Vec<Warn
         network,
         policy,
         default_root,
-        trust_files,
+        files,
         cache_dir,
         admin_listen,
         log,

@@ -241,5 +241,6 @@ fn durations_and_urls_that_are_good() {
         assert_eq!(settings.server.shutdown_grace.as_secs(), seconds, "{text}");
     }
     let (settings, _) = lab.load(&format!("{GOOD}[server.tls]\ncert = \"tls.crt\"\nkey = \"tls.key\"\n"));
-    assert_eq!(settings.server.tls.unwrap().key, lab.path().join("tls.key"));
+    assert!(settings.server.tls.unwrap().chain.contains("BEGIN CERTIFICATE"));
+    assert_eq!(settings.files[..2], ["tls.crt", "tls.key"].map(|name| lab.path().join(name)));
 }

@@ -21,6 +21,7 @@ pub(super) struct Requests {
     seconds: Family<KindLabels, Histogram, fn() -> Histogram>,
     bytes: Family<KindLabels, Counter>,
     served_from: Family<CacheLabels, Counter>,
+    served_bytes: Family<CacheLabels, Counter>,
     connections: Gauge,
 }
 
@@ -35,6 +36,8 @@ pub struct RequestSeen {
     pub status: u16,
     /// How it was judged.
     pub verdict: VerdictOutcome,
+    /// Why it was refused, or in audit mode would have been: one of the closed list of codes.
+    pub reason: Option<&'static str>,
     /// Where the content came from.
     pub cache: CacheOutcome,
     /// Bytes of the body that were handed to the connection.
@@ -80,9 +83,16 @@ impl Requests {
         registry.register_with_unit("response", "Body bytes sent to clients", Unit::Bytes, bytes.clone());
         let served_from = Family::default();
         registry.register("served", "Answered requests by where the content came from", served_from.clone());
+        let served_bytes = Family::default();
+        registry.register_with_unit(
+            "served",
+            "Body bytes sent to clients by where the content came from",
+            Unit::Bytes,
+            served_bytes.clone(),
+        );
         let connections = Gauge::default();
         registry.register("open_connections", "Connections of clients that are open", connections.clone());
-        Self { requests, seconds, bytes, served_from, connections }
+        Self { requests, seconds, bytes, served_from, served_bytes, connections }
     }
 }
 
@@ -94,9 +104,11 @@ impl Metrics {
         of.seconds.get_or_create(&KindLabels { kind }).observe(seen.duration.as_secs_f64());
         of.bytes.get_or_create(&KindLabels { kind }).inc_by(seen.bytes);
         if seen.cache != CacheOutcome::None {
-            of.served_from.get_or_create(&CacheLabels { kind, cache: seen.cache.as_str() }).inc();
+            let labels = CacheLabels { kind, cache: seen.cache.as_str() };
+            of.served_from.get_or_create(&labels).inc();
+            of.served_bytes.get_or_create(&labels).inc_by(seen.bytes);
         }
-        self.verdict(seen.verdict);
+        self.verdict(seen.verdict, seen.reason);
     }
 
     /// A client has connected.
@@ -126,6 +138,7 @@ mod tests {
             method: "GET",
             status: 200,
             verdict: VerdictOutcome::Verified,
+            reason: None,
             cache: CacheOutcome::Hit,
             bytes: 1234,
             duration: Duration::from_millis(3),
@@ -138,12 +151,14 @@ mod tests {
         # HELP assay_requests Requests of clients that are over.
         # HELP assay_response_bytes Body bytes sent to clients.
         # HELP assay_served Answered requests by where the content came from.
+        # HELP assay_served_bytes Body bytes sent to clients by where the content came from.
         assay_open_connections 1
         assay_request_duration_seconds_bucket{le="+Inf",kind="manifest"} 1
         assay_request_duration_seconds_count{kind="manifest"} 1
         assay_request_duration_seconds_sum{kind="manifest"} 0.003
         assay_requests_total{kind="manifest",method="GET",status="200"} 1
         assay_response_bytes_total{kind="manifest"} 1234
+        assay_served_bytes_total{kind="manifest",cache="hit"} 1234
         assay_served_total{kind="manifest",cache="hit"} 1
         "#);
         assert!(metrics.encode().contains("assay_verdicts_total{outcome=\"verified\"} 1\n"));
