@@ -76,7 +76,7 @@ impl Upstreams {
         }
         let mut by_registry = BTreeMap::new();
         for (registry, source) in &sources {
-            let elsewhere = made_of[registry].signatures_in.clone().map(|repository| {
+            let elsewhere = made_of.get(registry).and_then(|options| options.signatures_in.clone()).map(|repository| {
                 let source = sources.get(repository.registry()).map(Arc::clone);
                 let missing = SetupError::SignaturesIn { registry: registry.clone(), repository: repository.clone() };
                 source.ok_or(missing).map(|source| Elsewhere { source, repository })
