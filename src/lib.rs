@@ -3,7 +3,7 @@
 //! ```text
 //!  5  main.rs  app/                          the only place that names concrete parts
 //!  4  http/   cli/   config/   demo/         edges: people and machines talk to us here
-//!  3  pull/                                  the pipeline
+//!  3  pull/   upkeep/                        the pipeline, and the work that nobody waits for
 //!  2  store/  upstream/  ledger/  tuf/       bytes at rest, bytes from elsewhere, what is remembered
 //!  1  trust/                                 decides. Pure: no I/O, no async, no clock of its own
 //!  0  oci/                                   vocabulary. Pure
@@ -30,4 +30,5 @@ pub mod tasks;
 pub mod telemetry;
 pub mod trust;
 pub mod tuf;
+pub mod upkeep;
 pub mod upstream;

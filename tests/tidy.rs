@@ -6,7 +6,7 @@ mod source;
 use source::{Source, Token, sources};
 
 /// Folder (or file) at the top of `src/`, and what of ours it may use besides itself and the helpers.
-const LAYERS: [(&str, &[&str]); 11] = [
+const LAYERS: [(&str, &[&str]); 12] = [
     ("oci", &[]),
     ("trust", &["oci"]),
     ("store", &["oci"]),
@@ -14,9 +14,10 @@ const LAYERS: [(&str, &[&str]); 11] = [
     ("ledger", &["oci", "trust"]),
     ("tuf", &["oci"]),
     ("pull", &["oci", "trust", "store", "upstream", "ledger"]),
+    ("upkeep", &["oci", "trust", "store", "ledger"]),
     ("http", &["oci", "pull"]),
     ("config", &["oci", "trust"]),
-    ("cli", &["oci", "trust", "pull", "ledger", "tuf"]),
+    ("cli", &["oci", "trust", "pull", "upkeep", "ledger", "tuf"]),
     ("demo", &["oci"]),
 ];
 
