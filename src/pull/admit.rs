@@ -7,7 +7,7 @@ use futures_util::future::BoxFuture;
 use jiff::Timestamp;
 
 use crate::clock::Clock;
-use crate::ledger::{Edges, Known, Ledger};
+use crate::ledger::{Edges, Ledger};
 use crate::oci::{Digest, MANIFEST_MAX, Manifest, Reference, Repository, Tag};
 use crate::store::DiskStore;
 use crate::tasks::Tasks;
@@ -23,6 +23,7 @@ use super::inspect::Inspector;
 use super::parents::ParentSearches;
 use super::platform::Platforms;
 use super::question::{Key, Question};
+use super::recall::Known;
 
 /// How deep indexes may name indexes. Real ones are flat; the specification allows nesting.
 const DEPTH_MAX: usize = 4;
@@ -67,18 +68,20 @@ pub(super) struct Opened {
 
 pub(super) struct Parts {
     store: Arc<DiskStore>,
-    ledger: Ledger,
-    clock: Arc<dyn Clock>,
+    pub(super) ledger: Ledger,
+    pub(super) clock: Arc<dyn Clock>,
     limits: SignatureLimits,
     metrics: Arc<Metrics>,
     /// Both by what was asked; which rule it was under stands in the verdict.
     admitted: moka::sync::Cache<(Repository, Digest), Admission>,
     audited: moka::sync::Cache<(Repository, Digest), Admission>,
-    inspector: Inspector,
+    pub(super) inspector: Inspector,
     platforms: Platforms,
     searches: ParentSearches,
     /// By what is asked under which rule, and whether an artefact is an answer.
     flights: Flights<(Key, bool), Result<Admission, PullError>>,
+    /// What is known, for those who ask for blobs. Work in here may wait for `flights`, never the other way.
+    lookups: Flights<Key, Result<Option<Admission>, PullError>>,
 }
 
 impl Admission {
@@ -147,7 +150,8 @@ impl Gatekeeper {
             metrics,
             admitted: cache().build(),
             audited: cache().time_to_live(AUDIT_FOR).build(),
-            flights: Flights::new("admit", tasks),
+            flights: Flights::new("admit", tasks.clone()),
+            lookups: Flights::new("known", tasks),
         }))
     }
 
@@ -174,13 +178,24 @@ impl Gatekeeper {
         Ok((admission, if had_bytes { CacheOutcome::Hit } else { CacheOutcome::Fill }))
     }
 
-    /// What is known about a manifest without judging an enforced rule afresh. `None`: nothing. Where
-    /// nothing is enforced, what was let through once is forgotten soon, and so it is judged again.
+    /// What is known about a manifest, itself or through its parents. `None`: nothing. What was never verified
+    /// here is not judged where a rule is enforced; what was, under an earlier rule, is. Where nothing is enforced,
+    /// what was let through once is forgotten soon, and so it is judged again. Cancel safe.
     pub(super) async fn known(&self, question: &Question) -> Result<Option<Admission>, PullError> {
-        match self.0.known(question, None, 0).await? {
-            None if !question.is_enforced() => Ok(Some(self.admit(question.clone(), None).await?.0)),
-            known => Ok(known),
+        question.pass_deny_list(self.0.clock.now())?;
+        if let Some(admission) = self.0.in_memory(question) {
+            return Ok(Some(admission));
         }
+        let (gatekeeper, about) = (self.clone(), question.clone());
+        let work = || async move {
+            match gatekeeper.0.known(&about, None, 0).await? {
+                Known::Admitted(admission) => Ok(Some(admission)),
+                Known::Nothing if about.is_enforced() => Ok(None),
+                Known::Nothing | Known::Outdated => Ok(Some(gatekeeper.admit(about, None).await?.0)),
+            }
+        };
+        let known = self.0.lookups.join(question.key(), work).await;
+        known.map_err(|_| PullError::Internal("the program is stopping".into()))?
     }
 
     /// Opens a manifest that a verified index names and that names `blob` itself, and remembers what it names.
@@ -235,7 +250,7 @@ impl Parts {
         // A parent that could not be looked at is not yet a reason to refuse: the manifest may be
         // signed itself. If it is not, the failure is the answer.
         let parents = match self.known(question, given.clone(), 0).await {
-            Ok(Some(admission)) if question.accepts(&admission) => return Ok(admission),
+            Ok(Known::Admitted(admission)) if question.accepts(&admission) => return Ok(admission),
             Ok(_) => Ok(()),
             Err(error) => Err(error),
         };
@@ -257,43 +272,25 @@ impl Parts {
         question: &'a Question,
         given: Option<Manifest>,
         depth: usize,
-    ) -> BoxFuture<'a, Result<Option<Admission>, PullError>> {
+    ) -> BoxFuture<'a, Result<Known, PullError>> {
         Box::pin(async move {
             question.pass_deny_list(self.clock.now())?;
             if let Some(admission) = self.in_memory(question) {
-                return Ok(Some(admission));
+                return Ok(Known::Admitted(admission));
             }
-            if let Some(admission) = self.recall(question, given.clone()).await? {
-                return Ok(Some(self.memorise(question, admission)));
+            let recalled = self.recall(question, given.clone()).await?;
+            if let Known::Admitted(admission) = recalled {
+                return Ok(Known::Admitted(self.memorise(question, admission)));
             }
             if let Some(verified) = self.through_parents(question, given.clone(), depth).await? {
-                return Ok(Some(self.memorise(question, Admission::Image(verified))));
+                return Ok(Known::Admitted(self.memorise(question, Admission::Image(verified))));
             }
-            // Where nothing is enforced nothing needs to be remembered either.
-            if depth > 0 && !question.is_enforced() {
-                return self.judge(question, given).await.map(Some);
+            // Where nothing is enforced nothing needs to be remembered either. And what was verified under
+            // another rule may have been signed for this one, too: only upstream knows.
+            if depth > 0 && (!question.is_enforced() || matches!(recalled, Known::Outdated)) {
+                return self.judge(&question.about(question.digest), given).await.map(Known::Admitted);
             }
-            Ok(None)
-        })
-    }
-
-    async fn recall(&self, question: &Question, given: Option<Manifest>) -> Result<Option<Admission>, PullError> {
-        let known = self.ledger.known(&question.repository, question.digest).await;
-        let Some(known) = known.unwrap_or_else(|error| self.unreadable(&error)) else { return Ok(None) };
-        let manifest = match &known {
-            // Only what could be taken up is worth fetching.
-            Known::Judged(recorded) if recorded.verdict.fingerprint != question.rule.fingerprint() => return Ok(None),
-            Known::Judged(recorded) if !recorded.verdict.is_verified() => return Ok(None),
-            _ => self.bytes(question, given).await?,
-        };
-        let now = self.clock.now();
-        Ok(match known {
-            Known::Judged(recorded) => {
-                trust::recall(manifest, &question.repository, &question.rule, *recorded, now).map(Admission::Image)
-            }
-            Known::Artefact(_) => {
-                self.inspector.as_artefact(question, &manifest, self.clock.now()).await?.ok().map(Admission::Artefact)
-            }
+            Ok(recalled)
         })
     }
 
@@ -311,7 +308,7 @@ impl Parts {
         for parent in parents.unwrap_or_else(|error| self.unreadable(&error)) {
             let about_parent = Question { digest: parent, ..question.clone() };
             match self.known(&about_parent, None, depth + 1).await {
-                Ok(Some(Admission::Image(parent))) => {
+                Ok(Known::Admitted(Admission::Image(parent))) => {
                     let opened = Opened { given: given.clone(), names: None };
                     if let Some(verified) = self.open_child(question, &parent, opened).await? {
                         return Ok(Some(verified));
@@ -393,7 +390,7 @@ impl Parts {
                 Ok(self.memorise(question, Admission::Image(verified)))
             }
             Judgement::Refuse(verdict) => {
-                if let Err(error) = self.ledger.record(Recorded::of(&verdict, &found), Edges::default()).await {
+                if let Err(error) = self.ledger.record(Recorded::refusal(&verdict), Edges::default()).await {
                     self.unwritable(&error);
                 }
                 match not_an_artefact.filter(|_| question.asks_for_artefact()) {
@@ -427,7 +424,7 @@ impl Parts {
         }
     }
 
-    async fn at_hand(&self, question: &Question, given: Option<Manifest>) -> Option<Manifest> {
+    pub(super) async fn at_hand(&self, question: &Question, given: Option<Manifest>) -> Option<Manifest> {
         match given.filter(|given| given.digest() == question.digest) {
             Some(given) => Some(given),
             None => self.stored(question.digest).await,
@@ -444,7 +441,7 @@ impl Parts {
         }
     }
 
-    async fn record(&self, manifest: &Manifest, recorded: Recorded) {
+    pub(super) async fn record(&self, manifest: &Manifest, recorded: Recorded) {
         // The bytes first: a verdict on bytes that we do not have costs a fetch, nothing else.
         self.keep(manifest).await;
         if let Err(error) = self.ledger.record(recorded, Edges::of(manifest)).await {
@@ -459,7 +456,7 @@ impl Parts {
     }
 
     /// A ledger that does not answer costs memory, not safety.
-    fn unreadable<T: Default>(&self, error: &crate::ledger::LedgerError) -> T {
+    pub(super) fn unreadable<T: Default>(&self, error: &crate::ledger::LedgerError) -> T {
         tracing::error!(error = %with_causes(error), "the ledger could not be read");
         T::default()
     }

@@ -18,6 +18,7 @@ mod places;
 mod platform;
 mod puller;
 mod question;
+mod recall;
 mod resolve;
 mod rollback;
 mod servable;

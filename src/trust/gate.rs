@@ -16,6 +16,10 @@ use super::proof::{Artefact, Verified};
 use super::signer::Signer;
 use super::verdict::{CandidateReport, Decision, Found, Looked, Reason, SignerSeen, Verdict};
 
+/// Most bytes of signatures in a record that the rule did not ask for: some ten bundles. Whoever may push
+/// can add any number of them.
+const OTHERS_MAX: usize = 128 * 1024;
+
 /// Everything that was found where signatures of one digest may lie.
 #[derive(Clone, Debug, Default)]
 pub struct Search {
@@ -132,14 +136,33 @@ pub struct Recorded {
     pub verdict: Verdict,
     /// The candidates that satisfied the rule.
     pub proofs: Vec<Candidate>,
+    /// Others that were found beside them, as far as there is room: another rule may ask for these.
+    #[serde(default)]
+    pub others: Vec<Candidate>,
 }
 
 impl Recorded {
     /// What to keep of a judgement. `search` must be the one that was judged.
     pub fn of(verdict: &Verdict, search: &Search) -> Self {
-        let good = |at: usize| verdict.candidates.get(at).is_some_and(CandidateReport::counts);
-        let proofs = search.candidates.iter().enumerate().filter(|(at, _)| good(*at)).map(|(_, c)| c.clone()).collect();
-        Self { verdict: verdict.clone(), proofs }
+        let counts = |at: usize| verdict.candidates.get(at).is_some_and(CandidateReport::counts);
+        let (proofs, others): (Vec<_>, Vec<_>) =
+            search.candidates.iter().enumerate().partition(|(at, _)| counts(*at));
+        let mut room = OTHERS_MAX;
+        let fits = |candidate: &&Candidate| {
+            let left = room.checked_sub(candidate.material.size());
+            room = left.unwrap_or(room);
+            left.is_some()
+        };
+        Self {
+            verdict: verdict.clone(),
+            proofs: proofs.into_iter().map(|(_, candidate)| candidate.clone()).collect(),
+            others: others.into_iter().map(|(_, candidate)| candidate).filter(fits).cloned().collect(),
+        }
+    }
+
+    /// A refusal. Nothing can be taken up from it, so no signatures are kept.
+    pub fn refusal(verdict: &Verdict) -> Self {
+        Self { verdict: verdict.clone(), proofs: Vec::new(), others: Vec::new() }
     }
 }
 
@@ -153,7 +176,7 @@ pub fn recall(
     recorded: Recorded,
     now: Timestamp,
 ) -> Option<Verified<Manifest>> {
-    let Recorded { verdict, proofs } = recorded;
+    let Recorded { verdict, proofs, .. } = recorded;
     let same = verdict.repository == *repository
         && verdict.digest == manifest.digest()
         && verdict.fingerprint == rule.fingerprint()
@@ -163,6 +186,30 @@ pub fn recall(
     }
     match judge(manifest, repository, rule, &Search { candidates: proofs, looked_at: verdict.looked_at }, now) {
         Judgement::Allow(verified) if verified.verdict().is_verified() => Some(verified),
+        _ => None,
+    }
+}
+
+/// Judges anew by the signatures of a record, under whatever rule holds now and without any network. The recorded
+/// verdict counts for nothing. `None` when these signatures do not suffice, which says nothing about the image:
+/// there may be others upstream.
+pub fn rejudge(
+    manifest: Manifest,
+    repository: &Repository,
+    rule: &Rule,
+    recorded: Recorded,
+    now: Timestamp,
+) -> Option<(Verified<Manifest>, Recorded)> {
+    let Recorded { verdict, proofs, others } = recorded;
+    if verdict.repository != *repository || verdict.digest != manifest.digest() {
+        return None;
+    }
+    let search = Search { candidates: proofs.into_iter().chain(others).collect(), looked_at: verdict.looked_at };
+    match judge(manifest, repository, rule, &search, now) {
+        Judgement::Allow(verified) if verified.verdict().is_verified() => {
+            let afresh = Recorded::of(verified.verdict(), &search);
+            Some((verified, afresh))
+        }
         _ => None,
     }
 }

@@ -21,6 +21,7 @@ mod real_servers;
 mod refusals;
 mod refuse;
 mod reload;
+mod rule_change;
 mod sigstore_selftest;
 mod support_selftest;
 mod tuf;
