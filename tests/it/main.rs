@@ -6,6 +6,7 @@ mod support;
 
 mod attack;
 mod cli;
+mod crash;
 mod crowd;
 mod deny;
 mod explain;
