@@ -449,7 +449,7 @@ impl Parts {
         }
     }
 
-    async fn keep(&self, manifest: &Manifest) {
+    pub(super) async fn keep(&self, manifest: &Manifest) {
         if let Err(error) = self.store.write(manifest.bytes().clone()).await {
             tracing::error!(digest = %manifest.digest(), error = %with_causes(&error), "a manifest could not be kept");
         }

@@ -29,7 +29,7 @@ impl Parts {
             Some(ledger::Known::Artefact(_)) => {
                 let manifest = self.bytes(question, given).await?;
                 let artefact = self.inspector.as_artefact(question, &manifest, self.clock.now()).await?;
-                return Ok(artefact.ok().map_or(Known::Nothing, |it| Known::Admitted(Admission::Artefact(it))));
+                return Ok(self.keep_again(artefact.ok().map(Admission::Artefact)).await);
             }
         };
         let same_rule = recorded.verdict.fingerprint == question.rule.fingerprint();
@@ -54,7 +54,15 @@ impl Parts {
         let manifest = self.bytes(question, given).await?;
         let (Question { repository, rule, .. }, now) = (question, self.clock.now());
         let verified = trust::recall(manifest, repository, rule, recorded, now);
-        Ok(verified.map_or(Known::Nothing, |verified| Known::Admitted(Admission::Image(verified))))
+        Ok(self.keep_again(verified.map(Admission::Image)).await)
+    }
+
+    /// The bytes may have been fetched just now, because they were gone: without upstream, the record is worth
+    /// nothing without them.
+    async fn keep_again(&self, admission: Option<Admission>) -> Known {
+        let Some(admission) = admission else { return Known::Nothing };
+        self.keep(admission.manifest()).await;
+        Known::Admitted(admission)
     }
 
     /// On a thread of its own, for the reason that [`Question::judge`] has one.

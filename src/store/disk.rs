@@ -4,6 +4,7 @@
 //! DIR/lock                        held by the one process that uses DIR
 //! DIR/blobs/sha256/ab/abcd…       content, named by its digest; never changed once there
 //! DIR/spool/<n>                   content on its way in, nameless where that can be; emptied at start
+//! DIR/quarantine/<n>-<name>       what was not what its name says; nothing is read from here
 //! ```
 
 use std::collections::HashMap;
@@ -19,6 +20,8 @@ use bytes::Bytes;
 use crate::oci::{Claim, Digest};
 
 use super::on_disk::{self, Identity};
+use super::quarantine::{self, Quarantine};
+use super::scrub::{Disposal, is_still};
 use super::spool::{Sealed, Spool, SpoolError};
 use super::stored::StoredBlob;
 
@@ -30,7 +33,19 @@ pub struct DiskStore {
     next_spool: AtomicU64,
     /// What this process hashed, and which file it was. Forgetting an entry costs one hashing.
     hashed: Arc<Mutex<HashMap<Digest, Identity>>>,
+    verify_reads: VerifyReads,
+    quarantine: Arc<Quarantine>,
     _lock: File,
+}
+
+/// When stored content is hashed on its way out. Manifests always are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum VerifyReads {
+    /// When this process has not hashed it since the file last changed.
+    #[default]
+    OnChange,
+    /// Each time it is read.
+    Always,
 }
 
 /// Why the store cannot be used.
@@ -74,7 +89,9 @@ impl DiskStore {
             Err(fs::TryLockError::WouldBlock) => return Err(StoreError::InUse(folder.to_owned())),
             Err(fs::TryLockError::Error(source)) => return Err(at("lock", &lock_path)(source)),
         }
+        let mut leftovers = 0;
         for entry in fs::read_dir(&spool).map_err(at("read", &spool))? {
+            leftovers += 1;
             let entry = entry.map_err(at("read", &spool))?;
             let path = entry.path();
             // We make no folders there; one that somebody else made must not keep us from starting.
@@ -82,8 +99,26 @@ impl DiskStore {
             let removed = if is_folder { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
             removed.map_err(at("remove", &path))?;
         }
+        if leftovers > 0 {
+            tracing::info!(leftovers, "removed what an earlier run had not finished");
+        }
         let root = on_disk::open_folder(&blobs).map_err(at("open", &blobs))?;
-        Ok(Self { folder: folder.to_owned(), root, next_spool: AtomicU64::new(0), hashed: Arc::default(), _lock: lock })
+        let quarantine = Arc::new(Quarantine::open(folder.join("quarantine")));
+        Ok(Self {
+            folder: folder.to_owned(),
+            root,
+            next_spool: AtomicU64::new(0),
+            hashed: Arc::default(),
+            verify_reads: VerifyReads::default(),
+            quarantine,
+            _lock: lock,
+        })
+    }
+
+    /// The same store, which hashes what it reads as often as this.
+    #[must_use]
+    pub fn verifying(self, verify_reads: VerifyReads) -> Self {
+        Self { verify_reads, ..self }
     }
 
     /// The folder, for files that lie beside the blobs.
@@ -123,6 +158,7 @@ impl DiskStore {
             if new_folder {
                 sync(folder.parent().expect("the blobs have a folder"))?;
             }
+            tracing::debug!(%digest, "content is published");
             Ok(())
         })
         .await
@@ -136,12 +172,14 @@ impl DiskStore {
             // Either the file or the claim is wrong. The claim's own fetch will tell.
             return Ok(None);
         }
-        let known = self.hashed.lock().expect("no holder of this lock panics").get(&claim.digest) == Some(&identity);
-        Ok(Some(StoredBlob::new(claim, self.path(claim.digest), file, identity, known, Arc::clone(&self.hashed))))
+        let hashed = self.hashed.lock().expect("no holder of this lock panics").get(&claim.digest) == Some(&identity);
+        let known = hashed && self.verify_reads == VerifyReads::OnChange;
+        let place = Place { path: self.path(claim.digest), quarantine: Arc::clone(&self.quarantine) };
+        Ok(Some(StoredBlob::new(claim, place, file, identity, known, Arc::clone(&self.hashed))))
     }
 
     /// Reads small stored content whole and hashes it; `None` when there is none, when it is larger
-    /// than `max`, or when it changed on disk (then it is removed).
+    /// than `max`, or when it changed on disk (then it is quarantined).
     pub async fn read(&self, digest: Digest, max: usize) -> Result<Option<Bytes>, StoreError> {
         let Some((file, identity)) = self.open_file(digest).await? else { return Ok(None) };
         let path = self.path(digest);
@@ -150,7 +188,7 @@ impl DiskStore {
         if Digest::of(&bytes) == digest {
             return Ok(Some(bytes));
         }
-        self.remove_changed(digest).await;
+        self.take_away(digest, Some(identity), Disposal::Quarantine).await;
         Ok(None)
     }
 
@@ -167,12 +205,12 @@ impl DiskStore {
         self.commit(sealed).await.map_err(|error| SpoolError::Io { path, source: io::Error::other(error) })
     }
 
-    /// Removes content that is no longer what its name says.
-    pub async fn remove_changed(&self, digest: Digest) {
-        tracing::warn!(%digest, "stored content changed on disk; removed");
+    /// Takes away what is no longer what its name says: the file that was looked at, or whatever lies there if none
+    /// could be. Returns whether it is gone; other content that came in between is left alone.
+    pub(super) async fn take_away(&self, digest: Digest, looked_at: Option<Identity>, disposal: Disposal) -> bool {
         self.hashed.lock().expect("no holder of this lock panics").remove(&digest);
-        let path = self.path(digest);
-        blocking(move || on_disk::remove_quietly(&path)).await;
+        let place = Place { path: self.path(digest), quarantine: Arc::clone(&self.quarantine) };
+        blocking(move || place.take_away(digest, looked_at.as_ref(), disposal)).await
     }
 
     /// Whether something can be written: for the readiness probe.
@@ -185,31 +223,75 @@ impl DiskStore {
 
     async fn open_file(&self, digest: Digest) -> Result<Option<(Arc<File>, Identity)>, StoreError> {
         let path = self.path(digest);
-        let root =
-            self.root.try_clone().map_err(|source| StoreError::Io { what: "open", path: path.clone(), source })?;
-        let found = blocking(move || {
-            let file = on_disk::open_own(&root, &below(digest))?;
-            file.map(|file| Identity::of(&file).map(|identity| (Arc::new(file), identity))).transpose()
-        })
-        .await;
-        match found {
+        match self.open_own(digest).await {
             Ok(found) => Ok(found),
             // A link, a device or somebody else's file: not ours, so not there.
             Err(error) if error.kind() == io::ErrorKind::InvalidData => {
-                self.remove_changed(digest).await;
+                self.take_away(digest, None, Disposal::Quarantine).await;
                 Ok(None)
             }
             Err(source) => Err(StoreError::Io { what: "open", path, source }),
         }
     }
 
+    /// # Errors
+    /// `InvalidData` when what is there is not ours; see [`on_disk::open_own`].
+    pub(super) async fn open_own(&self, digest: Digest) -> io::Result<Option<(Arc<File>, Identity)>> {
+        let root = self.root.try_clone()?;
+        blocking(move || {
+            let file = on_disk::open_own(&root, &below(digest))?;
+            file.map(|file| Identity::of(&file).map(|identity| (Arc::new(file), identity))).transpose()
+        })
+        .await
+    }
+
+    #[cfg(test)]
+    pub(super) fn hashed(&self) -> std::sync::MutexGuard<'_, HashMap<Digest, Identity>> {
+        self.hashed.lock().unwrap()
+    }
+
+    pub(super) fn blobs(&self) -> PathBuf {
+        self.folder.join("blobs/sha256")
+    }
+
+    pub(super) fn quarantine(&self) -> &Arc<Quarantine> {
+        &self.quarantine
+    }
+
     fn path(&self, digest: Digest) -> PathBuf {
-        self.folder.join("blobs/sha256").join(below(digest))
+        self.blobs().join(below(digest))
+    }
+}
+
+/// Where content lies, and where it goes if it is not what its name says.
+#[derive(Debug)]
+pub(super) struct Place {
+    path: PathBuf,
+    quarantine: Arc<Quarantine>,
+}
+
+impl Place {
+    /// As [`DiskStore::take_away`]; blocks on the disk.
+    pub(super) fn take_away(&self, digest: Digest, looked_at: Option<&Identity>, disposal: Disposal) -> bool {
+        if looked_at.is_some_and(|identity| !is_still(&self.path, identity)) {
+            return false;
+        }
+        let gone = match disposal {
+            Disposal::Quarantine => self.quarantine.take(&self.path, &digest.hex()),
+            Disposal::Delete => quarantine::remove(&self.path),
+        };
+        match gone {
+            Ok(()) => {
+                tracing::warn!(%digest, "stored content changed on disk; it is fetched again when it is asked for")
+            }
+            Err(error) => tracing::error!(%digest, %error, "stored content changed on disk, and cannot be removed"),
+        }
+        true
     }
 }
 
 /// `ab/abcd…`, made of hex digits only.
-fn below(digest: Digest) -> PathBuf {
+pub(super) fn below(digest: Digest) -> PathBuf {
     let hex = digest.hex();
     let (first, _) = hex.split_at(2);
     Path::new(first).join(&hex)
@@ -227,6 +309,6 @@ async fn read_all(file: Arc<File>, size: usize) -> io::Result<Bytes> {
     Ok(bytes.freeze())
 }
 
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+pub(super) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     tokio::task::spawn_blocking(work).await.expect("file operations do not panic")
 }

@@ -7,10 +7,13 @@
 mod buffer;
 mod disk;
 mod on_disk;
+mod quarantine;
+mod scrub;
 mod spool;
 mod stored;
 
-pub use disk::{DiskStore, StoreError};
+pub use disk::{DiskStore, StoreError, VerifyReads};
+pub use scrub::{Condition, Disposal, Lying, Pace, Reading};
 pub use spool::{FinishLine, Incoming, Progress, Sealed, SealedAs, Spool, SpoolError, Unsealed};
 pub use stored::{StoredBlob, StoredError, StoredReader};
 

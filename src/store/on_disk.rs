@@ -1,6 +1,6 @@
 //! The few file operations that need care: no links are followed, nothing is world-readable.
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io;
 use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _};
@@ -65,6 +65,11 @@ impl Identity {
 
     pub(super) fn size(&self) -> u64 {
         self.size
+    }
+
+    /// Whether this is about the same file, in whatever state.
+    pub(super) fn is_file(&self, about: &Metadata) -> bool {
+        (self.device, self.inode) == (about.dev(), about.ino())
     }
 }
 

@@ -6,7 +6,6 @@
 use std::collections::HashMap;
 use std::fs::File;
 use std::io;
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
@@ -15,14 +14,16 @@ use crate::oci::{ByteRange, Claim, Digest, Hasher};
 
 use super::HOLD_BACK;
 use super::buffer::PIECE;
+use super::disk::Place;
 use super::on_disk::{self, Identity};
+use super::scrub::Disposal;
 
 /// Content under its digest. It got there as a `Sealed`; whether the file is still that is known
 /// only once it was hashed.
 #[derive(Debug)]
 pub struct StoredBlob {
     claim: Claim,
-    path: PathBuf,
+    place: Place,
     file: Arc<File>,
     identity: Identity,
     hashed: Arc<Mutex<HashMap<Digest, Identity>>>,
@@ -61,14 +62,14 @@ pub enum StoredError {
 impl StoredBlob {
     pub(super) fn new(
         claim: Claim,
-        path: PathBuf,
+        place: Place,
         file: Arc<File>,
         identity: Identity,
         known: bool,
         hashed: Arc<Mutex<HashMap<Digest, Identity>>>,
     ) -> Self {
         let settled = identity.is_settled();
-        Self { claim, path, file, identity, hashed, known, settled }
+        Self { claim, place, file, identity, hashed, known, settled }
     }
 
     /// Which content.
@@ -101,12 +102,11 @@ impl StoredBlob {
         Ok(Self { known: true, ..reader.blob })
     }
 
-    /// Removes what is no longer what its name says, so that the next pull fetches it again.
+    /// Takes away what is no longer what its name says, so that the next pull fetches it again.
     fn forget(&self) {
         let digest = self.claim.digest;
-        tracing::warn!(%digest, "stored content changed on disk; removed");
         self.hashed.lock().expect("no holder of this lock panics").remove(&digest);
-        on_disk::remove_quietly(&self.path);
+        self.place.take_away(digest, Some(&self.identity), Disposal::Quarantine);
     }
 
     /// Whether the file is still the one that was opened, in the state in which it was.
@@ -187,5 +187,41 @@ impl StoredReader {
 impl std::fmt::Debug for Check {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Check").field("seen", &self.hasher.seen()).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::{DiskStore, VerifyReads};
+
+    /// The first piece of what was hashed a moment ago.
+    async fn first_piece(verify_reads: VerifyReads) -> usize {
+        let home = tempfile::tempdir().unwrap();
+        let store = DiskStore::open(home.path()).unwrap().verifying(verify_reads);
+        let bytes = Bytes::from(vec![7; 2 * HOLD_BACK as usize]);
+        let claim = Claim { digest: Digest::of(&bytes), size: bytes.len() as u64 };
+        store.write(bytes).await.unwrap();
+        let is_known = async || {
+            let blob = store.open_blob(claim).await.unwrap().unwrap();
+            blob.hash_if_needed().await.unwrap();
+            store.hashed().contains_key(&claim.digest)
+        };
+        // What was written this moment is hashed again until a change would show.
+        while !is_known().await {
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+        let mut reader = store.open_blob(claim).await.unwrap().unwrap().read_whole();
+        reader.next().await.unwrap().unwrap().len()
+    }
+
+    #[tokio::test]
+    async fn content_is_hashed_on_each_read_where_that_is_asked() {
+        assert_eq!(
+            first_piece(VerifyReads::OnChange).await,
+            2 * HOLD_BACK as usize,
+            "it was hashed, and did not change"
+        );
+        assert_eq!(first_piece(VerifyReads::Always).await, HOLD_BACK as usize, "the end waits for the digest");
     }
 }
