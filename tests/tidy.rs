@@ -43,7 +43,11 @@ const ONE_PLACE: [(&[&str], &[&str], &str); 13] = [
     (&["task", "::", "spawn"], &["tasks.rs"], "every task has an owner and an end"),
     (&["Timestamp", "::", "now"], &["clock.rs"], "tests move the hand of the clock"),
     (&["SystemTime", "::", "now"], &["clock.rs"], "tests move the hand of the clock"),
-    (&["rusqlite", "::"], &["ledger/sqlite.rs"], "another database can take its place"),
+    (
+        &["rusqlite", "::"],
+        &["ledger/sqlite.rs", "ledger/images.rs", "ledger/verdicts.rs"],
+        "another database can take its place",
+    ),
     (&["reqwest", "::"], &["upstream/", "tuf/mirror.rs"], "all ways to the network have the same guards"),
     (&["sigstore_tuf", "::"], &["tuf/"], "one place fetches trust material"),
     (&["sigstore_trust_root", "::"], &["tuf/"], "one place fetches trust material"),

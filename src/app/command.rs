@@ -10,7 +10,7 @@ use crate::cli::{Args, Command, Exit, Show, check_config, config_file};
 use crate::config::{self, Settings};
 use crate::telemetry::{LogFormat, LogOptions, init_logging};
 
-use super::{demo, judge, serve, trust};
+use super::{demo, judge, scrub, serve, trust};
 
 /// Reads the command line, does what it says, and returns the exit code.
 pub fn run() -> ExitCode {
@@ -54,6 +54,10 @@ async fn dispatch(args: Args) -> Result<Exit, Failure> {
         Command::Trust { command } => {
             log(&args, LogFormat::Text, level)?;
             trust::trust(command).await
+        }
+        Command::Scrub { delete, json, input } => {
+            log(&args, LogFormat::Text, level)?;
+            scrub::scrub(&args, input, scrub::Wish { delete: *delete, json: *json }).await
         }
         Command::Version => {
             writeln!(io::stdout(), "assay {}", env!("CARGO_PKG_VERSION"))?;

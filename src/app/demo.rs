@@ -12,6 +12,7 @@ use crate::cli::Exit;
 use crate::demo::{BuiltImage, Ending, ImageBuilder, Registry as DemoRegistry, Signer, pull};
 use crate::http::{self, ListenerOptions, RegistryOptions};
 use crate::oci::Registry;
+use crate::store::VerifyReads;
 use crate::tasks::Tasks;
 use crate::trust::{Demand, Enforcement, KeySigner, Pattern, Policy, PublicKey, Rule, Tlog};
 use crate::upstream::{NetworkOptions, Proxy, SignatureLimits, UpstreamOptions, Upstreams};
@@ -65,9 +66,10 @@ pub(super) async fn demo(once: bool, port: u16) -> anyhow::Result<Exit> {
         upstreams,
         limits: SignatureLimits::default(),
         fetches_max: parts::FETCHES_MAX,
+        verify_reads: VerifyReads::default(),
         metrics: Arc::default(),
     };
-    let puller = Arc::new(parts::puller(wanted, &tasks)?);
+    let puller = Arc::new(parts::puller(wanted, &tasks)?.puller);
 
     let wanted = SocketAddr::from((Ipv4Addr::LOCALHOST, if once { 0 } else { port }));
     let listener = TcpListener::bind(wanted)

@@ -69,9 +69,10 @@ pub(super) async fn judge(
         upstreams: parts::upstreams(&settings, subject.upstream(&settings, named)?).map_err(usage)?,
         limits: parts::limits(&settings),
         fetches_max: settings.limits.concurrent_fetches,
+        verify_reads: parts::verify_reads(&settings),
         metrics: Arc::default(),
     };
-    let puller = parts::puller(wanted, &tasks)?;
+    let puller = parts::puller(wanted, &tasks)?.puller;
     tokio::select! {
         // Nothing outlives the command, so it may be dropped where it is.
         exit = judge_image(&puller, &subject.name, &asked, show) => Ok(exit?),

@@ -7,6 +7,7 @@ mod demo;
 mod judge;
 mod parts;
 mod reload;
+mod scrub;
 mod serve;
 mod trust;
 

@@ -9,7 +9,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::config::{self, Settings};
 use crate::ledger::Ledger;
 use crate::pull::{Puller, PullerParts};
-use crate::store::DiskStore;
+use crate::store::{DiskStore, VerifyReads};
 use crate::tasks::Tasks;
 use crate::telemetry::Metrics;
 use crate::trust::Policy;
@@ -28,27 +28,45 @@ pub(super) struct Wanted<'a> {
     pub(super) upstreams: Upstreams,
     pub(super) limits: SignatureLimits,
     pub(super) fetches_max: usize,
+    pub(super) verify_reads: VerifyReads,
     pub(super) metrics: Arc<Metrics>,
 }
 
+/// A puller with what it rests on, for those who keep that in good order.
+pub(super) struct Built {
+    pub(super) puller: Puller,
+    pub(super) store: Arc<DiskStore>,
+    pub(super) ledger: Ledger,
+}
+
 /// Opens the cache folder and puts a puller together.
-pub(super) fn puller(wanted: Wanted<'_>, tasks: &Tasks) -> anyhow::Result<Puller> {
-    let Wanted { folder, policy, upstreams, limits, fetches_max, metrics } = wanted;
+pub(super) fn puller(wanted: Wanted<'_>, tasks: &Tasks) -> anyhow::Result<Built> {
+    let Wanted { folder, policy, upstreams, limits, fetches_max, verify_reads, metrics } = wanted;
     let store = DiskStore::open(folder).with_context(|| {
         format!("cannot use the cache folder {} (another one: [cache] dir, or ASSAY_CACHE__DIR)", folder.display())
     })?;
+    let store = Arc::new(store.verifying(verify_reads));
     let ledger = Ledger::open(&folder.join(LEDGER))?;
-    Ok(Puller::new(PullerParts {
+    let puller = Puller::new(PullerParts {
         policy: Arc::new(policy),
         upstreams: Arc::new(upstreams),
-        store: Arc::new(store),
-        ledger,
+        store: Arc::clone(&store),
+        ledger: ledger.clone(),
         clock: Arc::new(SystemClock) as Arc<dyn Clock>,
         tasks: tasks.clone(),
         limits,
         fetches_max,
         metrics,
-    }))
+    });
+    Ok(Built { puller, store, ledger })
+}
+
+/// When stored content is hashed on its way out.
+pub(super) fn verify_reads(settings: &Settings) -> VerifyReads {
+    match settings.integrity.verify_reads {
+        config::VerifyReads::OnChange => VerifyReads::OnChange,
+        config::VerifyReads::Always => VerifyReads::Always,
+    }
 }
 
 /// The configured upstreams.

@@ -209,6 +209,7 @@ fn needs_restart(running: &Settings, fresh: &Settings) -> Vec<String> {
         ("server.tls", differs(&old.tls, &new.tls)),
         ("network", differs(&running.network, &fresh.network)),
         ("cache.dir", running.cache_dir != fresh.cache_dir),
+        ("cache.verify_reads, scrub, reverify", differs(&running.integrity, &fresh.integrity)),
         ("admin.listen", running.admin_listen != fresh.admin_listen),
         ("log", differs(&running.log, &fresh.log)),
         ("limits", differs(&running.limits, &fresh.limits)),

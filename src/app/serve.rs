@@ -6,16 +6,22 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use futures_util::future::BoxFuture;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::Exit;
-use crate::config::{Server, Settings};
+use crate::clock::{Clock, SystemClock};
+use crate::config::{Integrity, Server, Settings};
 use crate::http::{self, AdminOptions, Finished, ListenerOptions, RegistryOptions};
+use crate::ledger::Ledger;
 use crate::oci::Registry;
+use crate::pull::Puller;
+use crate::store::DiskStore;
 use crate::tasks::Tasks;
 use crate::telemetry::{CacheOutcome, Metrics, RequestKind, RequestSeen, VerdictOutcome};
+use crate::upkeep::{Reverify, Scrubber};
 
 use super::parts;
 use super::reload::Reload;
@@ -51,9 +57,11 @@ pub(super) async fn serve(
         upstreams,
         limits: parts::limits(&settings),
         fetches_max: settings.limits.concurrent_fetches,
+        verify_reads: parts::verify_reads(&settings),
         metrics: Arc::clone(&metrics),
     };
-    let puller = Arc::new(parts::puller(wanted, &tasks)?);
+    let parts::Built { puller, store, ledger } = parts::puller(wanted, &tasks)?;
+    let puller = Arc::new(puller);
     let stop = CancellationToken::new();
 
     let admin = TcpListener::bind(settings.admin_listen)
@@ -67,6 +75,7 @@ pub(super) async fn serve(
         listeners.push(listener);
     }
     announce(&settings);
+    keep_in_order(&settings.integrity, &puller, (store, ledger), &metrics, (&tasks, &stop));
 
     let admin = http::serve_admin(
         admin,
@@ -97,6 +106,28 @@ pub(super) async fn serve(
     }
     tasks.stop(LAST_GRACE).await;
     Ok(Exit::Ok)
+}
+
+/// Starts the work that nobody waits for. It ends with the listeners.
+fn keep_in_order(
+    settings: &Integrity,
+    puller: &Puller,
+    (store, ledger): (Arc<DiskStore>, Ledger),
+    metrics: &Arc<Metrics>,
+    (tasks, stop): (&Tasks, &CancellationToken),
+) {
+    let until_stop = |name, work: BoxFuture<'static, ()>| {
+        let stop = stop.clone();
+        // Dropped where it waits: nothing of it is half done then.
+        tasks.spawn(name, async move { stop.run_until_cancelled(work).await.unwrap_or_default() });
+    };
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    if let Some(every) = settings.scrub {
+        let (store, clock, metrics) = (Arc::clone(&store), Arc::clone(&clock), Arc::clone(metrics));
+        until_stop("scrub", Box::pin(Scrubber { store, clock, metrics, every }.run()));
+    }
+    let (metrics, policy, every) = (Arc::clone(metrics), puller.policies(), settings.reverify);
+    until_stop("reverify", Box::pin(Reverify { store, ledger, clock, metrics, policy, every }.run()));
 }
 
 /// What the operator must know at once.

@@ -107,6 +107,18 @@ pub enum Command {
         #[command(flatten)]
         input: Input,
     },
+    /// Hash everything stored again, and take away what is not right; while the proxy is stopped
+    Scrub {
+        /// Remove it instead of moving it to `quarantine` in the cache folder
+        #[arg(long)]
+        delete: bool,
+        /// Print one JSON object
+        #[arg(long)]
+        json: bool,
+        /// Where the configuration is
+        #[command(flatten)]
+        input: Input,
+    },
     /// Show trust material, compare it, and bring it up to date
     Trust {
         /// What to do
@@ -194,6 +206,7 @@ mod tests {
       check    Check the configuration and everything it names
       verify   Check an image's signatures, by signers named here or by the configured policy
       explain  Show what the proxy would decide about an image, and why; nothing is cached
+      scrub    Hash everything stored again, and take away what is not right; while the proxy is stopped
       trust    Show trust material, compare it, and bring it up to date
       version  Print the version
       help     Print this message or the help of the given subcommand(s)

@@ -10,6 +10,7 @@ mod image_argument;
 mod judge_image;
 mod plain;
 mod report;
+pub mod scrub_report;
 mod signer_args;
 mod trust_args;
 pub mod trust_report;

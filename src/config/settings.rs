@@ -42,6 +42,8 @@ pub struct Settings {
     pub trust_files: Vec<PathBuf>,
     /// Where content is kept.
     pub cache_dir: PathBuf,
+    /// How what is kept is checked again.
+    pub integrity: Integrity,
     /// The listener for health and metrics.
     pub admin_listen: SocketAddr,
     /// What is logged, and how.
@@ -142,6 +144,27 @@ pub enum Proxy {
     None,
     /// This one. Holds no password.
     Url(Url),
+}
+
+/// The keys of `[cache]` about checking again what is kept.
+#[derive(Clone, Copy, Debug)]
+pub struct Integrity {
+    /// When stored content is hashed on its way out.
+    pub verify_reads: VerifyReads,
+    /// How often everything stored is hashed again beside the work, if at all.
+    pub scrub: Option<Duration>,
+    /// How often cached images are proven again besides when the policy changes, if at all.
+    pub reverify: Option<Duration>,
+}
+
+/// When stored content is hashed on its way out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum VerifyReads {
+    /// When it was not hashed since it last changed, as far as its file tells.
+    OnChange,
+    /// Always.
+    Always,
 }
 
 /// `[log]`

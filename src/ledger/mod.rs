@@ -6,6 +6,8 @@
 
 mod record;
 mod sqlite;
+mod verdicts;
 
 pub use record::{Edges, Known, Signed};
 pub use sqlite::{Ledger, LedgerError};
+pub use verdicts::{Place, VerifiedPage};

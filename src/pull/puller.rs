@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use bytes::{Bytes, BytesMut};
+use tokio::sync::watch;
 
 use crate::clock::Clock;
 use crate::ledger::Ledger;
@@ -58,6 +59,7 @@ pub struct PullerParts {
 /// Answers what clients ask. The only way from a request to content.
 pub struct Puller {
     policy: ArcSwap<Policy>,
+    policies: watch::Sender<Arc<Policy>>,
     upstreams: Arc<Upstreams>,
     store: Arc<DiskStore>,
     gatekeeper: Gatekeeper,
@@ -94,6 +96,7 @@ impl Puller {
         let memory = Memory { store: Arc::clone(&store), ledger: ledger.clone() };
         let gatekeeper = Gatekeeper::new(memory, Arc::clone(&clock), limits, Arc::clone(&metrics), tasks.clone());
         Self {
+            policies: watch::Sender::new(Arc::clone(&policy)),
             policy: ArcSwap::new(policy),
             upstreams,
             membership: Membership::new(gatekeeper.clone(), ledger.clone(), Arc::clone(&clock)),
@@ -114,7 +117,14 @@ impl Puller {
     /// Puts another policy in force. Questions that come from now on are answered under it, whatever is
     /// remembered from before; those that are being answered keep theirs to the end.
     pub fn replace_policy(&self, policy: Policy) {
-        self.policy.store(Arc::new(policy));
+        let policy = Arc::new(policy);
+        self.policy.store(Arc::clone(&policy));
+        self.policies.send_replace(policy);
+    }
+
+    /// The policy in force, and every one that comes after it.
+    pub fn policies(&self) -> watch::Receiver<Arc<Policy>> {
+        self.policies.subscribe()
     }
 
     /// Whether a registry is among the configured upstreams.

@@ -8,4 +8,6 @@ mod outcome;
 
 pub use logging::{LogFormat, LogOptions, LoggingError, init as init_logging};
 pub use metrics::{Metrics, OpenConnection, RequestSeen};
-pub use outcome::{CacheOutcome, FillOutcome, ReloadOutcome, RequestKind, RollbackOutcome, VerdictOutcome};
+pub use outcome::{
+    CacheOutcome, CachedOutcome, FillOutcome, ReloadOutcome, RequestKind, RollbackOutcome, ScrubOutcome, VerdictOutcome,
+};

@@ -120,6 +120,30 @@ words! {
     }
 }
 
+words! {
+    /// In what way a file in the cache folder was not as it should be.
+    ScrubOutcome {
+        /// Content that is no longer what its name says.
+        Changed = "changed",
+        /// What nobody but somebody else can have put there: another name, a link, another owner, a folder.
+        Foreign = "foreign",
+        /// The disk does not give it back.
+        Unreadable = "unreadable",
+    }
+}
+
+words! {
+    /// What the recorded signatures of a cached image prove today.
+    CachedOutcome {
+        /// It passes.
+        Stands = "stands",
+        /// It does not; others may be upstream.
+        Fails = "fails",
+        /// What is on record, or stored, does not read back.
+        Unreadable = "unreadable",
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

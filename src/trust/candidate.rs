@@ -49,7 +49,8 @@ impl Material {
     /// How many bytes it has.
     pub fn size(&self) -> usize {
         match self {
-            Self::Classic { payload: bytes, annotations } | Self::ClassicAttestation { envelope: bytes, annotations } => {
+            Self::Classic { payload: bytes, annotations }
+            | Self::ClassicAttestation { envelope: bytes, annotations } => {
                 bytes.len() + annotations.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>()
             }
             Self::Bundle(bytes) => bytes.len(),

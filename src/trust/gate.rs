@@ -145,8 +145,7 @@ impl Recorded {
     /// What to keep of a judgement. `search` must be the one that was judged.
     pub fn of(verdict: &Verdict, search: &Search) -> Self {
         let counts = |at: usize| verdict.candidates.get(at).is_some_and(CandidateReport::counts);
-        let (proofs, others): (Vec<_>, Vec<_>) =
-            search.candidates.iter().enumerate().partition(|(at, _)| counts(*at));
+        let (proofs, others): (Vec<_>, Vec<_>) = search.candidates.iter().enumerate().partition(|(at, _)| counts(*at));
         let mut room = OTHERS_MAX;
         let fits = |candidate: &&Candidate| {
             let left = room.checked_sub(candidate.material.size());

@@ -2,3 +2,9 @@
 //!
 //! Beside `pull`, and neither knows the other: they meet in the store and the ledger.
 #![cfg_attr(not(test), warn(clippy::indexing_slicing))]
+
+mod reverify;
+mod scrub;
+
+pub use reverify::{Reverify, Tally};
+pub use scrub::{Finding, Manner, Scrubber, Summary, everything};

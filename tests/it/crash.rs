@@ -5,7 +5,7 @@
 //! unfinished file stays.
 //!
 //! By hand: `ASSAY_CRASH_CYCLES=1000`. `ASSAY_CRASH_SEED` repeats a run as far as timing lets it.
-//! `ASSAY_CRASH_DIR` puts the cache there, and `ASSAY_CRASH_CUT` names a program that cuts the power of the
+//! `ASSAY_CRASH_PROGRAM` is killed instead of the one that was built with this. `ASSAY_CRASH_DIR` puts the cache there, and `ASSAY_CRASH_CUT` names a program that cuts the power of the
 //! disk below it instead of only killing the process: `tests/e2e/powercut`.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -152,7 +152,7 @@ impl World {
         }
         let mut seen = self.seen.lock().unwrap();
         seen.published += promised.len();
-        let parts = self.pulled.iter().flat_map(|n| self.images[*n].documents());
+        let parts = self.pulled.iter().flat_map(|n| parts(&self.images[*n]));
         seen.not_yet_published += parts.filter(|document| !after.contains(&document.digest)).count();
     }
 
@@ -343,7 +343,8 @@ access = false
         );
         std::fs::write(home.join("proxy.toml"), config).unwrap();
         let log = home.join("log");
-        let child = Command::new(env!("CARGO_BIN_EXE_assay"))
+        let program = variable("ASSAY_CRASH_PROGRAM").unwrap_or(env!("CARGO_BIN_EXE_assay").to_owned());
+        let child = Command::new(program)
             .args(["serve", "-c", home.join("proxy.toml").to_str().unwrap()])
             .env_clear()
             .stdin(Stdio::null())
@@ -384,9 +385,7 @@ impl Drop for Server {
 /// What the program said to be safe from a power cut.
 fn published(log: &str) -> BTreeSet<Digest> {
     let lines = log.lines().filter(|line| line.contains("\"content is published\""));
-    lines
-        .filter_map(|line| line.split("\"digest\":\"").nth(1)?.split('"').next()?.parse().ok())
-        .collect()
+    lines.filter_map(|line| line.split("\"digest\":\"").nth(1)?.split('"').next()?.parse().ok()).collect()
 }
 
 /// All names under which content lies.

@@ -7,6 +7,7 @@ mod attestation;
 mod demand;
 mod expression;
 mod file;
+mod integrity;
 mod lookalike;
 mod pattern;
 mod policy;
@@ -49,6 +50,7 @@ pub(super) fn settings(name: &str, read: Read<'_>) -> Result<(Settings, Vec<Warn
     let roots = trust::Roots::of(trust.0, &mut report);
     let rules = policy::rules(policy, &upstreams, &roots, &mut report);
     let no_rule_hint = self::policy_default(policy_default.0, &mut report);
+    let integrity = integrity::integrity(&cache.0, &mut report);
     let cache_dir = cache.0.dir.map_or_else(
         || PathBuf::from(CACHE_DIR),
         |dir| {
@@ -77,6 +79,7 @@ pub(super) fn settings(name: &str, read: Read<'_>) -> Result<(Settings, Vec<Warn
         default_root,
         trust_files,
         cache_dir,
+        integrity,
         admin_listen,
         log,
         limits,

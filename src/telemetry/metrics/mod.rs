@@ -4,6 +4,7 @@
 
 mod configuration;
 mod fills;
+mod integrity;
 mod requests;
 mod verification;
 
@@ -19,6 +20,7 @@ pub use requests::{OpenConnection, RequestSeen};
 
 use configuration::Configuration;
 use fills::Fills;
+use integrity::Integrity;
 use requests::Requests;
 use verification::Verification;
 
@@ -29,6 +31,7 @@ pub struct Metrics {
     verification: Verification,
     fills: Fills,
     configuration: Configuration,
+    integrity: Integrity,
 }
 
 impl Metrics {
@@ -43,6 +46,7 @@ impl Metrics {
             verification: Verification::register(&mut registry),
             fills: Fills::register(&mut registry),
             configuration: Configuration::register(&mut registry),
+            integrity: Integrity::register(&mut registry),
             registry,
         }
     }
