@@ -22,7 +22,8 @@ const LAYERS: [(&str, &[&str]); 12] = [
 ];
 
 /// They know no business; what they may use of ours.
-const HELPERS: [(&str, &[&str]); 4] = [("clock", &[]), ("secret", &[]), ("tasks", &[]), ("telemetry", &["clock"])];
+const HELPERS: [(&str, &[&str]); 5] =
+    [("clock", &[]), ("secret", &[]), ("size", &[]), ("tasks", &[]), ("telemetry", &["clock"])];
 
 /// What decides must not depend on the time of day, on running tasks, or on what is logged.
 const WITHOUT_HELPERS: [&str; 2] = ["oci", "trust"];
@@ -43,7 +44,7 @@ const ONE_PLACE: [(&[&str], &[&str], &str); 13] = [
     (&["task", "::", "spawn"], &["tasks.rs"], "every task has an owner and an end"),
     (&["Timestamp", "::", "now"], &["clock.rs"], "tests move the hand of the clock"),
     (&["SystemTime", "::", "now"], &["clock.rs"], "tests move the hand of the clock"),
-    (&["rusqlite", "::"], &["ledger/sqlite.rs"], "another database can take its place"),
+    (&["rusqlite", "::"], &["ledger/sqlite.rs", "ledger/images.rs"], "another database can take its place"),
     (&["reqwest", "::"], &["upstream/", "tuf/mirror.rs"], "all ways to the network have the same guards"),
     (&["sigstore_tuf", "::"], &["tuf/"], "one place fetches trust material"),
     (&["sigstore_trust_root", "::"], &["tuf/"], "one place fetches trust material"),
