@@ -4,6 +4,7 @@
 //! DIR/lock                        held by the one process that uses DIR
 //! DIR/blobs/sha256/ab/abcd…       content, named by its digest; never changed once there
 //! DIR/spool/<n>                   content on its way in, nameless where that can be; emptied at start
+//! DIR/account                     how much is in each folder, so that a start need not count; may be removed
 //! ```
 
 use std::collections::HashMap;
@@ -17,19 +18,27 @@ use std::sync::{Arc, Mutex};
 use bytes::Bytes;
 
 use crate::oci::{Claim, Digest};
+use crate::telemetry::SpaceMetrics;
 
+use super::account::{Account, below};
 use super::on_disk::{self, Identity};
+use super::room::{Limits, Room};
 use super::spool::{Sealed, Spool, SpoolError};
 use super::stored::StoredBlob;
+
+/// How much is in which folder.
+pub(super) const ACCOUNT: &str = "account";
 
 /// The files of one cache folder. One process at a time.
 #[derive(Debug)]
 pub struct DiskStore {
-    folder: PathBuf,
+    pub(super) folder: PathBuf,
     root: File,
     next_spool: AtomicU64,
     /// What this process hashed, and which file it was. Forgetting an entry costs one hashing.
-    hashed: Arc<Mutex<HashMap<Digest, Identity>>>,
+    pub(super) hashed: Arc<Mutex<HashMap<Digest, Identity>>>,
+    pub(super) account: Arc<Account>,
+    pub(super) room: Arc<Room>,
     _lock: File,
 }
 
@@ -56,6 +65,11 @@ impl DiskStore {
     ///
     /// Blocks on the disk; called at start.
     pub fn open(folder: &Path) -> Result<Self, StoreError> {
+        Self::open_within(folder, Limits::NONE, SpaceMetrics::default())
+    }
+
+    /// As [`Self::open`], with limits to what is stored there.
+    pub fn open_within(folder: &Path, limits: Limits, metrics: SpaceMetrics) -> Result<Self, StoreError> {
         let at = |what, path: &Path| {
             let path = path.to_owned();
             move |source| StoreError::Io { what, path, source }
@@ -83,7 +97,18 @@ impl DiskStore {
             removed.map_err(at("remove", &path))?;
         }
         let root = on_disk::open_folder(&blobs).map_err(at("open", &blobs))?;
-        Ok(Self { folder: folder.to_owned(), root, next_spool: AtomicU64::new(0), hashed: Arc::default(), _lock: lock })
+        let account = Account::open(&blobs, &folder.join(ACCOUNT), metrics.clone()).map_err(at("count", &blobs))?;
+        let account = Arc::new(account);
+        let room = Arc::new(Room::new(folder.to_owned(), limits, Arc::clone(&account), metrics));
+        Ok(Self {
+            folder: folder.to_owned(),
+            root,
+            next_spool: AtomicU64::new(0),
+            hashed: Arc::default(),
+            account,
+            room,
+            _lock: lock,
+        })
     }
 
     /// The folder, for files that lie beside the blobs.
@@ -91,10 +116,26 @@ impl DiskStore {
         &self.folder
     }
 
-    /// Starts a spool for content that is to come.
+    /// Starts a spool for content that is to come, if there is room for all of it.
+    ///
+    /// # Errors
+    /// The disk's; that it is full, too, when limits leave no room. [`Self::make_room`] may help before.
     pub fn begin(&self, want: Claim) -> Result<Spool, SpoolError> {
+        let path = self.new_spool_path();
+        match self.room.reserve(want) {
+            Ok(room) => Spool::create(path, want, room),
+            Err(no_room) => {
+                self.room.refused();
+                tracing::debug!(digest = %want.digest, %no_room, "content is not kept");
+                Err(SpoolError::Io { path, source: no_room.into() })
+            }
+        }
+    }
+
+    /// A name in the spool folder that nothing has yet.
+    pub(super) fn new_spool_path(&self) -> PathBuf {
         let n = self.next_spool.fetch_add(1, Ordering::Relaxed);
-        Spool::create(self.folder.join("spool").join(n.to_string()), want)
+        self.folder.join("spool").join(n.to_string())
     }
 
     /// Publishes by rename. Takes a [`Sealed`], so nothing unchecked can be committed. When it
@@ -103,7 +144,8 @@ impl DiskStore {
     /// Not cancel safe in the sense that a dropped call may or may not have published; both are whole.
     pub async fn commit(&self, sealed: Sealed) -> Result<(), StoreError> {
         let digest = sealed.claim().digest;
-        let target = self.folder.join("blobs/sha256").join(below(digest));
+        let target = self.path(digest);
+        let account = Arc::clone(&self.account);
         blocking(move || {
             let io = |what, path: &Path| {
                 let path = path.to_owned();
@@ -116,7 +158,7 @@ impl DiskStore {
                 Err(error) => return Err(io("create", folder)(error)),
             };
             on_disk::give_name(sealed.file(), sealed.path()).map_err(io("name", sealed.path()))?;
-            fs::rename(sealed.path(), &target).map_err(io("publish", &target))?;
+            account.publish(sealed.path(), digest).map_err(io("publish", &target))?;
             sealed.published();
             let sync = |path: &Path| on_disk::open_folder(path).and_then(|f| f.sync_all()).map_err(io("sync", path));
             sync(folder)?;
@@ -137,7 +179,8 @@ impl DiskStore {
             return Ok(None);
         }
         let known = self.hashed.lock().expect("no holder of this lock panics").get(&claim.digest) == Some(&identity);
-        Ok(Some(StoredBlob::new(claim, self.path(claim.digest), file, identity, known, Arc::clone(&self.hashed))))
+        let account = Arc::clone(&self.account);
+        Ok(Some(StoredBlob::new(claim, account, file, identity, known, Arc::clone(&self.hashed))))
     }
 
     /// Reads small stored content whole and hashes it; `None` when there is none, when it is larger
@@ -154,12 +197,13 @@ impl DiskStore {
         Ok(None)
     }
 
-    /// Stores small content. Does nothing when it is there already.
+    /// Stores small content. Does nothing when it is there already. Waits a little for room.
     pub async fn write(&self, bytes: Bytes) -> Result<(), SpoolError> {
         let claim = Claim { digest: Digest::of(&bytes), size: bytes.len() as u64 };
         if let Ok(Some(_)) = self.open_blob(claim).await {
             return Ok(());
         }
+        self.make_room(claim).await;
         let mut spool = self.begin(claim)?;
         spool.write(vec![bytes]).await?;
         let path = self.path(claim.digest);
@@ -171,14 +215,15 @@ impl DiskStore {
     pub async fn remove_changed(&self, digest: Digest) {
         tracing::warn!(%digest, "stored content changed on disk; removed");
         self.hashed.lock().expect("no holder of this lock panics").remove(&digest);
-        let path = self.path(digest);
-        blocking(move || on_disk::remove_quietly(&path)).await;
+        let account = Arc::clone(&self.account);
+        blocking(move || account.remove(digest)).await;
     }
 
     /// Whether something can be written: for the readiness probe.
     pub async fn probe(&self) -> Result<(), SpoolError> {
         let bytes = Bytes::from_static(b"probe");
-        let mut spool = self.begin(Claim { digest: Digest::of(&bytes), size: bytes.len() as u64 })?;
+        let claim = Claim { digest: Digest::of(&bytes), size: bytes.len() as u64 };
+        let mut spool = Spool::create(self.new_spool_path(), claim, self.room.for_a_probe())?;
         spool.write(vec![bytes]).await?;
         spool.seal().await.map(drop).map_err(|unsealed| unsealed.error)
     }
@@ -204,15 +249,8 @@ impl DiskStore {
     }
 
     fn path(&self, digest: Digest) -> PathBuf {
-        self.folder.join("blobs/sha256").join(below(digest))
+        self.account.path(digest)
     }
-}
-
-/// `ab/abcd…`, made of hex digits only.
-fn below(digest: Digest) -> PathBuf {
-    let hex = digest.hex();
-    let (first, _) = hex.split_at(2);
-    Path::new(first).join(&hex)
 }
 
 async fn read_all(file: Arc<File>, size: usize) -> io::Result<Bytes> {
@@ -227,6 +265,6 @@ async fn read_all(file: Arc<File>, size: usize) -> io::Result<Bytes> {
     Ok(bytes.freeze())
 }
 
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+pub(super) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     tokio::task::spawn_blocking(work).await.expect("file operations do not panic")
 }

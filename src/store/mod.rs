@@ -4,13 +4,19 @@
 //! `StoredBlob`. Each step consumes the one before, so nothing unchecked is ever published.
 #![cfg_attr(not(test), warn(clippy::indexing_slicing))]
 
+mod account;
 mod buffer;
 mod disk;
+mod evict;
 mod on_disk;
+mod room;
 mod spool;
 mod stored;
 
+pub use account::{Counted, Usage};
 pub use disk::{DiskStore, StoreError};
+pub use evict::SetAside;
+pub use room::{Limits, NoRoom};
 pub use spool::{FinishLine, Incoming, Progress, Sealed, SealedAs, Spool, SpoolError, Unsealed};
 pub use stored::{StoredBlob, StoredError, StoredReader};
 

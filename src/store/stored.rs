@@ -6,7 +6,6 @@
 use std::collections::HashMap;
 use std::fs::File;
 use std::io;
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
@@ -14,6 +13,7 @@ use bytes::Bytes;
 use crate::oci::{ByteRange, Claim, Digest, Hasher};
 
 use super::HOLD_BACK;
+use super::account::Account;
 use super::buffer::PIECE;
 use super::on_disk::{self, Identity};
 
@@ -22,7 +22,7 @@ use super::on_disk::{self, Identity};
 #[derive(Debug)]
 pub struct StoredBlob {
     claim: Claim,
-    path: PathBuf,
+    account: Arc<Account>,
     file: Arc<File>,
     identity: Identity,
     hashed: Arc<Mutex<HashMap<Digest, Identity>>>,
@@ -61,14 +61,14 @@ pub enum StoredError {
 impl StoredBlob {
     pub(super) fn new(
         claim: Claim,
-        path: PathBuf,
+        account: Arc<Account>,
         file: Arc<File>,
         identity: Identity,
         known: bool,
         hashed: Arc<Mutex<HashMap<Digest, Identity>>>,
     ) -> Self {
         let settled = identity.is_settled();
-        Self { claim, path, file, identity, hashed, known, settled }
+        Self { claim, account, file, identity, hashed, known, settled }
     }
 
     /// Which content.
@@ -106,7 +106,7 @@ impl StoredBlob {
         let digest = self.claim.digest;
         tracing::warn!(%digest, "stored content changed on disk; removed");
         self.hashed.lock().expect("no holder of this lock panics").remove(&digest);
-        on_disk::remove_quietly(&self.path);
+        self.account.remove(digest);
     }
 
     /// Whether the file is still the one that was opened, in the state in which it was.

@@ -5,6 +5,7 @@
 mod configuration;
 mod fills;
 mod requests;
+mod space;
 mod verification;
 
 use std::fmt;
@@ -16,6 +17,7 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
 pub use requests::{OpenConnection, RequestSeen};
+pub use space::SpaceMetrics;
 
 use configuration::Configuration;
 use fills::Fills;
@@ -29,6 +31,7 @@ pub struct Metrics {
     verification: Verification,
     fills: Fills,
     configuration: Configuration,
+    space: SpaceMetrics,
 }
 
 impl Metrics {
@@ -43,6 +46,7 @@ impl Metrics {
             verification: Verification::register(&mut registry),
             fills: Fills::register(&mut registry),
             configuration: Configuration::register(&mut registry),
+            space: SpaceMetrics::register(&mut registry),
             registry,
         }
     }
