@@ -20,15 +20,13 @@ use super::error::PullError;
 use super::flight::Flights;
 use super::from_upstream::{beside, fetch, search, with_causes};
 use super::inspect::Inspector;
+use super::named_by::named_by;
 use super::parents::ParentSearches;
 use super::platform::Platforms;
 use super::question::{Key, Question};
 
 /// How deep indexes may name indexes. Real ones are flat; the specification allows nesting.
 const DEPTH_MAX: usize = 4;
-
-/// How many remembered parents of one digest are tried.
-const PARENTS_MAX: u32 = 16;
 
 /// How many bytes of admitted manifests and their verdicts are kept in memory.
 const MEMORY_MAX: u64 = 32 * 1024 * 1024;
@@ -196,6 +194,11 @@ impl Gatekeeper {
         self.0.open_child(question, parent, Opened { given: None, names: Some(blob) }).await
     }
 
+    /// Which recorded manifests name a digest.
+    pub(super) async fn named_by(&self, question: &Question) -> Vec<Digest> {
+        named_by(&self.0.store, &self.0.ledger, question).await
+    }
+
     /// The tag by which the parent of an admitted manifest was found, if it had to be searched for.
     pub(super) fn parent_tag(&self, repository: &Repository, digest: Digest) -> Option<Tag> {
         self.0.searches.tag(repository, digest)
@@ -309,9 +312,8 @@ impl Parts {
         if depth >= DEPTH_MAX {
             return Ok(None);
         }
-        let parents = self.ledger.parents(&question.repository, question.digest, PARENTS_MAX).await;
         let mut trouble = None;
-        for parent in parents.unwrap_or_else(|error| self.unreadable(&error)) {
+        for parent in named_by(&self.store, &self.ledger, question).await {
             let about_parent = Question { digest: parent, ..question.clone() };
             match self.known(&about_parent, None, depth + 1).await {
                 Ok(Some(Admission::Image(parent))) => {

@@ -11,9 +11,6 @@ use super::admit::{Admission, Gatekeeper, stands, weight};
 use super::error::{PullError, Refusal};
 use super::question::Question;
 
-/// How many manifests that name a blob are tried.
-const PARENTS_MAX: u32 = 16;
-
 /// How many verified manifests of a repository are searched for a blob that nothing known names.
 ///
 /// dockerd keeps manifests: after `docker rmi` it asks for the tag by HEAD and then for the layers,
@@ -111,8 +108,7 @@ impl Membership {
     }
 
     async fn through_parents(&self, question: &Question, why_not: &mut WhyNot) -> Option<Member> {
-        let parents = self.ledger.parents(&question.repository, question.digest, PARENTS_MAX).await.unwrap_or_default();
-        for parent in parents {
+        for parent in self.gatekeeper.named_by(question).await {
             let known = self.gatekeeper.known(&question.about(parent)).await;
             let member = why_not.note(known).and_then(|admission| Member::of(&admission, question.digest));
             if member.is_some() {
