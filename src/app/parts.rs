@@ -9,7 +9,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::config::{self, Settings};
 use crate::ledger::Ledger;
 use crate::pull::{Puller, PullerParts};
-use crate::store::DiskStore;
+use crate::store::{DiskStore, Limits};
 use crate::tasks::Tasks;
 use crate::telemetry::Metrics;
 use crate::trust::Policy;
@@ -22,8 +22,8 @@ const LEDGER: &str = "ledger.sqlite";
 pub(super) const FETCHES_MAX: usize = 64;
 
 /// What differs between the commands that need a puller.
-pub(super) struct Wanted<'a> {
-    pub(super) folder: &'a Path,
+pub(super) struct Wanted {
+    pub(super) kept: Kept,
     pub(super) policy: Policy,
     pub(super) upstreams: Upstreams,
     pub(super) limits: SignatureLimits,
@@ -31,24 +31,40 @@ pub(super) struct Wanted<'a> {
     pub(super) metrics: Arc<Metrics>,
 }
 
-/// Opens the cache folder and puts a puller together.
-pub(super) fn puller(wanted: Wanted<'_>, tasks: &Tasks) -> anyhow::Result<Puller> {
-    let Wanted { folder, policy, upstreams, limits, fetches_max, metrics } = wanted;
-    let store = DiskStore::open(folder).with_context(|| {
+/// What is kept in the cache folder, and what is remembered about it.
+#[derive(Clone)]
+pub(super) struct Kept {
+    pub(super) store: Arc<DiskStore>,
+    pub(super) ledger: Ledger,
+}
+
+/// Opens the cache folder.
+pub(super) fn open(folder: &Path, limits: Limits, metrics: &Metrics) -> anyhow::Result<Kept> {
+    let store = DiskStore::open_within(folder, limits, metrics.space()).with_context(|| {
         format!("cannot use the cache folder {} (another one: [cache] dir, or ASSAY_CACHE__DIR)", folder.display())
     })?;
-    let ledger = Ledger::open(&folder.join(LEDGER))?;
-    Ok(Puller::new(PullerParts {
+    Ok(Kept { store: Arc::new(store), ledger: Ledger::open(&folder.join(LEDGER))? })
+}
+
+/// Puts a puller together.
+pub(super) fn puller(wanted: Wanted, tasks: &Tasks) -> Puller {
+    let Wanted { kept, policy, upstreams, limits, fetches_max, metrics } = wanted;
+    Puller::new(PullerParts {
         policy: Arc::new(policy),
         upstreams: Arc::new(upstreams),
-        store: Arc::new(store),
-        ledger,
+        store: kept.store,
+        ledger: kept.ledger,
         clock: Arc::new(SystemClock) as Arc<dyn Clock>,
         tasks: tasks.clone(),
         limits,
         fetches_max,
         metrics,
-    }))
+    })
+}
+
+/// How much the cache folder may take.
+pub(super) fn space(settings: &Settings) -> Limits {
+    Limits { max_size: settings.cache.max_size, min_free: settings.cache.min_free }
 }
 
 /// The configured upstreams.

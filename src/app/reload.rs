@@ -208,7 +208,7 @@ fn needs_restart(running: &Settings, fresh: &Settings) -> Vec<String> {
         ("server.deny_reason", old.deny_reason != new.deny_reason),
         ("server.tls", differs(&old.tls, &new.tls)),
         ("network", differs(&running.network, &fresh.network)),
-        ("cache.dir", running.cache_dir != fresh.cache_dir),
+        ("cache", differs(&running.cache, &fresh.cache)),
         ("admin.listen", running.admin_listen != fresh.admin_listen),
         ("log", differs(&running.log, &fresh.log)),
         ("limits", differs(&running.limits, &fresh.limits)),

@@ -11,11 +11,13 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::Exit;
+use crate::clock::SystemClock;
 use crate::config::{Server, Settings};
 use crate::http::{self, AdminOptions, Finished, ListenerOptions, RegistryOptions};
 use crate::oci::Registry;
 use crate::tasks::Tasks;
 use crate::telemetry::{CacheOutcome, Metrics, RequestKind, RequestSeen, VerdictOutcome};
+use crate::upkeep::{EvictionOptions, Evictor};
 
 use super::parts;
 use super::reload::Reload;
@@ -45,15 +47,19 @@ pub(super) async fn serve(
     let tasks = Tasks::new();
     let upstreams = parts::upstreams(&settings, Vec::new())?;
     let metrics = Arc::new(Metrics::new());
+    let kept = parts::open(&settings.cache.dir, parts::space(&settings), &metrics)?;
+    let options = EvictionOptions { keep: settings.cache.keep.clone(), ..EvictionOptions::default() };
+    let (store, ledger, clock) = (Arc::clone(&kept.store), kept.ledger.clone(), Arc::new(SystemClock));
+    let mut evictor = Evictor::new(store, ledger, clock, metrics.space(), options);
     let wanted = parts::Wanted {
-        folder: &settings.cache_dir,
+        kept,
         policy: settings.policy.clone(),
         upstreams,
         limits: parts::limits(&settings),
         fetches_max: settings.limits.concurrent_fetches,
         metrics: Arc::clone(&metrics),
     };
-    let puller = Arc::new(parts::puller(wanted, &tasks)?);
+    let puller = Arc::new(parts::puller(wanted, &tasks));
     let stop = CancellationToken::new();
 
     let admin = TcpListener::bind(settings.admin_listen)
@@ -89,13 +95,15 @@ pub(super) async fn serve(
     };
     let reload = Reload::new(as_written, config, Arc::clone(&puller), Arc::clone(&metrics));
     let reload = reload.run(hang_up, stop.clone());
-    let (registry, _, (), ()) = tokio::join!(registry, admin, asked_to_stop, reload);
+    let evicting = evictor.run(stop.clone());
+    let (registry, _, (), (), ()) = tokio::join!(registry, admin, asked_to_stop, reload, evicting);
     for outcome in registry {
         if !outcome {
             tracing::warn!("some responses were cut off: the grace period was over");
         }
     }
     tasks.stop(LAST_GRACE).await;
+    evictor.write_down().await;
     Ok(Exit::Ok)
 }
 

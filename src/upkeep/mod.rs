@@ -2,3 +2,7 @@
 //!
 //! Beside `pull`, and neither knows the other: they meet in the store and the ledger.
 #![cfg_attr(not(test), warn(clippy::indexing_slicing))]
+
+mod gc;
+
+pub use gc::{Collected, Evicted, EvictionOptions, Evictor, GcError};
