@@ -6,11 +6,11 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 
-use crate::cli::{Args, Command, Exit, Show, check_config, config_file};
+use crate::cli::{Args, Command, Exit, GcAsked, Show, check_config, config_file};
 use crate::config::{self, Settings};
 use crate::telemetry::{LogFormat, LogOptions, init_logging};
 
-use super::{demo, judge, scrub, serve, trust};
+use super::{demo, gc, judge, scrub, serve, trust};
 
 /// Reads the command line, does what it says, and returns the exit code.
 pub fn run() -> ExitCode {
@@ -81,6 +81,11 @@ async fn dispatch(args: Args) -> Result<Exit, Failure> {
             let written = settings.log;
             log(&args, log_format(written.format), args.level(written.level.as_str()))?;
             Ok(serve::serve(settings, config_file(input.config.as_deref()), listen).await?)
+        }
+        Command::Gc { dry_run, target, json, input } => {
+            let settings = settings(&args, input.config.as_deref())?;
+            log(&args, LogFormat::Text, level)?;
+            gc::gc(&settings, GcAsked { target: *target, dry_run: *dry_run, json: *json }).await
         }
         Command::Verify { image, signers, no_find_parent, json, input } => {
             log(&args, LogFormat::Text, level)?;

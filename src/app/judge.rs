@@ -11,7 +11,9 @@ use anyhow::Context as _;
 use crate::cli::{Args, Asked, Exit, ImageArgs, ImageArgument, Input, Place, Show, SignerArgs, judge_image};
 use crate::config::Settings;
 use crate::oci::{Digest, ImageName, Reference, Registry, Repository};
+use crate::store::{Limits, VerifyReads};
 use crate::tasks::Tasks;
+use crate::telemetry::Metrics;
 use crate::trust::{
     Enforcement, KeySigner, ParentSearch, Pattern, Policy, PublicKey, ROOT_MAX, Rule, Terms, TrustRoot,
 };
@@ -63,16 +65,16 @@ pub(super) async fn judge(
         place: subject.place(&settings),
         root_files,
     };
+    let metrics = Arc::new(Metrics::new());
     let wanted = parts::Wanted {
-        folder: folder.path(),
+        kept: parts::open(folder.path(), Limits::NONE, VerifyReads::default(), &metrics)?,
         policy,
         upstreams: parts::upstreams(&settings, subject.upstream(&settings, named)?).map_err(usage)?,
         limits: parts::limits(&settings),
         fetches_max: settings.limits.concurrent_fetches,
-        verify_reads: parts::verify_reads(&settings),
-        metrics: Arc::default(),
+        metrics,
     };
-    let puller = parts::puller(wanted, &tasks)?.puller;
+    let puller = parts::puller(wanted, &tasks);
     tokio::select! {
         // Nothing outlives the command, so it may be dropped where it is.
         exit = judge_image(&puller, &subject.name, &asked, show) => Ok(exit?),

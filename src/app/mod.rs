@@ -4,6 +4,7 @@
 
 mod command;
 mod demo;
+mod gc;
 mod judge;
 mod parts;
 mod reload;

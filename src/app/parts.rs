@@ -9,7 +9,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::config::{self, Settings};
 use crate::ledger::Ledger;
 use crate::pull::{Puller, PullerParts};
-use crate::store::{DiskStore, VerifyReads};
+use crate::store::{DiskStore, Limits, VerifyReads};
 use crate::tasks::Tasks;
 use crate::telemetry::Metrics;
 use crate::trust::Policy;
@@ -22,48 +22,54 @@ const LEDGER: &str = "ledger.sqlite";
 pub(super) const FETCHES_MAX: usize = 64;
 
 /// What differs between the commands that need a puller.
-pub(super) struct Wanted<'a> {
-    pub(super) folder: &'a Path,
+pub(super) struct Wanted {
+    pub(super) kept: Kept,
     pub(super) policy: Policy,
     pub(super) upstreams: Upstreams,
     pub(super) limits: SignatureLimits,
     pub(super) fetches_max: usize,
-    pub(super) verify_reads: VerifyReads,
     pub(super) metrics: Arc<Metrics>,
 }
 
-/// A puller with what it rests on, for those who keep that in good order.
-pub(super) struct Built {
-    pub(super) puller: Puller,
+/// What is kept in the cache folder, and what is remembered about it.
+#[derive(Clone)]
+pub(super) struct Kept {
     pub(super) store: Arc<DiskStore>,
     pub(super) ledger: Ledger,
 }
 
-/// Opens the cache folder and puts a puller together.
-pub(super) fn puller(wanted: Wanted<'_>, tasks: &Tasks) -> anyhow::Result<Built> {
-    let Wanted { folder, policy, upstreams, limits, fetches_max, verify_reads, metrics } = wanted;
-    let store = DiskStore::open(folder).with_context(|| {
+/// Opens the cache folder.
+pub(super) fn open(folder: &Path, limits: Limits, reads: VerifyReads, metrics: &Metrics) -> anyhow::Result<Kept> {
+    let store = DiskStore::open_within(folder, limits, metrics.space()).with_context(|| {
         format!("cannot use the cache folder {} (another one: [cache] dir, or ASSAY_CACHE__DIR)", folder.display())
     })?;
-    let store = Arc::new(store.verifying(verify_reads));
-    let ledger = Ledger::open(&folder.join(LEDGER))?;
-    let puller = Puller::new(PullerParts {
+    Ok(Kept { store: Arc::new(store.verifying(reads)), ledger: Ledger::open(&folder.join(LEDGER))? })
+}
+
+/// Puts a puller together.
+pub(super) fn puller(wanted: Wanted, tasks: &Tasks) -> Puller {
+    let Wanted { kept, policy, upstreams, limits, fetches_max, metrics } = wanted;
+    Puller::new(PullerParts {
         policy: Arc::new(policy),
         upstreams: Arc::new(upstreams),
-        store: Arc::clone(&store),
-        ledger: ledger.clone(),
+        store: kept.store,
+        ledger: kept.ledger,
         clock: Arc::new(SystemClock) as Arc<dyn Clock>,
         tasks: tasks.clone(),
         limits,
         fetches_max,
         metrics,
-    });
-    Ok(Built { puller, store, ledger })
+    })
+}
+
+/// How much the cache folder may take.
+pub(super) fn space(settings: &Settings) -> Limits {
+    Limits { max_size: settings.cache.max_size, min_free: settings.cache.min_free }
 }
 
 /// When stored content is hashed on its way out.
 pub(super) fn verify_reads(settings: &Settings) -> VerifyReads {
-    match settings.integrity.verify_reads {
+    match settings.cache.integrity.verify_reads {
         config::VerifyReads::OnChange => VerifyReads::OnChange,
         config::VerifyReads::Always => VerifyReads::Always,
     }

@@ -18,7 +18,7 @@ pub(super) struct Wish {
 }
 
 pub(super) async fn scrub(args: &Args, input: &Input, Wish { delete, json }: Wish) -> Result<Exit, Failure> {
-    let folder = settings(args, input.config.as_deref())?.cache_dir;
+    let folder = settings(args, input.config.as_deref())?.cache.dir;
     // Opening makes what is not there.
     if !folder.join("blobs").is_dir() {
         let error = anyhow::anyhow!("{} is no cache folder ([cache] dir, or ASSAY_CACHE__DIR)", folder.display());

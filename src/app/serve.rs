@@ -15,13 +15,11 @@ use crate::cli::Exit;
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Integrity, Server, Settings};
 use crate::http::{self, AdminOptions, Finished, ListenerOptions, RegistryOptions};
-use crate::ledger::Ledger;
 use crate::oci::Registry;
 use crate::pull::Puller;
-use crate::store::DiskStore;
 use crate::tasks::Tasks;
 use crate::telemetry::{CacheOutcome, Metrics, RequestKind, RequestSeen, VerdictOutcome};
-use crate::upkeep::{Reverify, Scrubber};
+use crate::upkeep::{EvictionOptions, Evictor, Reverify, Scrubber};
 
 use super::parts;
 use super::reload::Reload;
@@ -51,17 +49,20 @@ pub(super) async fn serve(
     let tasks = Tasks::new();
     let upstreams = parts::upstreams(&settings, Vec::new())?;
     let metrics = Arc::new(Metrics::new());
+    let (space, reads) = (parts::space(&settings), parts::verify_reads(&settings));
+    let kept = parts::open(&settings.cache.dir, space, reads, &metrics)?;
+    let options = EvictionOptions { keep: settings.cache.keep.clone(), ..EvictionOptions::default() };
+    let (store, ledger, clock) = (Arc::clone(&kept.store), kept.ledger.clone(), Arc::new(SystemClock));
+    let mut evictor = Evictor::new(store, ledger, clock, metrics.space(), options);
     let wanted = parts::Wanted {
-        folder: &settings.cache_dir,
+        kept: kept.clone(),
         policy: settings.policy.clone(),
         upstreams,
         limits: parts::limits(&settings),
         fetches_max: settings.limits.concurrent_fetches,
-        verify_reads: parts::verify_reads(&settings),
         metrics: Arc::clone(&metrics),
     };
-    let parts::Built { puller, store, ledger } = parts::puller(wanted, &tasks)?;
-    let puller = Arc::new(puller);
+    let puller = Arc::new(parts::puller(wanted, &tasks));
     let stop = CancellationToken::new();
 
     let admin = TcpListener::bind(settings.admin_listen)
@@ -75,7 +76,7 @@ pub(super) async fn serve(
         listeners.push(listener);
     }
     announce(&settings);
-    keep_in_order(&settings.integrity, &puller, (store, ledger), &metrics, (&tasks, &stop));
+    keep_in_order(&settings.cache.integrity, &puller, kept, &metrics, (&tasks, &stop));
 
     let admin = http::serve_admin(
         admin,
@@ -98,13 +99,15 @@ pub(super) async fn serve(
     };
     let reload = Reload::new(as_written, config, Arc::clone(&puller), Arc::clone(&metrics));
     let reload = reload.run(hang_up, stop.clone());
-    let (registry, _, (), ()) = tokio::join!(registry, admin, asked_to_stop, reload);
+    let evicting = evictor.run(stop.clone());
+    let (registry, _, (), (), ()) = tokio::join!(registry, admin, asked_to_stop, reload, evicting);
     for outcome in registry {
         if !outcome {
             tracing::warn!("some responses were cut off: the grace period was over");
         }
     }
     tasks.stop(LAST_GRACE).await;
+    evictor.write_down().await;
     Ok(Exit::Ok)
 }
 
@@ -112,7 +115,7 @@ pub(super) async fn serve(
 fn keep_in_order(
     settings: &Integrity,
     puller: &Puller,
-    (store, ledger): (Arc<DiskStore>, Ledger),
+    parts::Kept { store, ledger }: parts::Kept,
     metrics: &Arc<Metrics>,
     (tasks, stop): (&Tasks, &CancellationToken),
 ) {

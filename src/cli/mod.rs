@@ -6,6 +6,7 @@
 mod args;
 mod check_config;
 mod exit;
+mod gc;
 mod image_argument;
 mod judge_image;
 mod plain;
@@ -18,6 +19,7 @@ pub mod trust_report;
 pub use args::{Args, Colour, Command, ImageArgs, Input, config_file};
 pub use check_config::check_config;
 pub use exit::Exit;
+pub use gc::{GcAsked, show_gc};
 pub use image_argument::{ImageArgument, ImageArgumentError};
 pub use judge_image::{Show, judge_image};
 pub use report::{Asked, Place, Report};

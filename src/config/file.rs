@@ -120,6 +120,9 @@ pub(super) struct PolicyDefault {
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Cache {
     pub(super) dir: Option<Text>,
+    pub(super) max_size: Option<Text>,
+    pub(super) min_free: Option<Text>,
+    pub(super) keep: Vec<Text>,
     pub(super) verify_reads: Option<super::settings::VerifyReads>,
     pub(super) scrub: Option<Text>,
     pub(super) reverify: Option<Text>,

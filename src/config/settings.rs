@@ -12,7 +12,8 @@ use url::Url;
 
 use crate::oci::{Registry, Repository};
 use crate::secret::Secret;
-use crate::trust::{Policy, TrustRoot};
+use crate::size::Size;
+use crate::trust::{Pattern, Policy, TrustRoot};
 
 use super::check;
 use super::env::Override;
@@ -40,10 +41,8 @@ pub struct Settings {
     /// Files on which the policy depends: the configuration file, if it was read from one, trusted roots and keys.
     /// When one of them changes, settings should be read anew. None twice.
     pub trust_files: Vec<PathBuf>,
-    /// Where content is kept.
-    pub cache_dir: PathBuf,
-    /// How what is kept is checked again.
-    pub integrity: Integrity,
+    /// Where content is kept, and how much of it.
+    pub cache: Cache,
     /// The listener for health and metrics.
     pub admin_listen: SocketAddr,
     /// What is logged, and how.
@@ -144,6 +143,21 @@ pub enum Proxy {
     None,
     /// This one. Holds no password.
     Url(Url),
+}
+
+/// `[cache]`
+#[derive(Clone, Debug)]
+pub struct Cache {
+    /// The folder; only we write there.
+    pub dir: PathBuf,
+    /// Most that is stored.
+    pub max_size: Size,
+    /// So much of the file system stays free.
+    pub min_free: Size,
+    /// Images of these repositories are never evicted.
+    pub keep: Vec<Pattern>,
+    /// How what is kept is checked again.
+    pub integrity: Integrity,
 }
 
 /// The keys of `[cache]` about checking again what is kept.

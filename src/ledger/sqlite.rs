@@ -5,15 +5,17 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
+use rusqlite::{Connection, OptionalExtension as _, Savepoint, params};
 
 use crate::oci::{Digest, Repository, Tag};
 use crate::trust::{Candidate, Decision, Recorded};
 
+use super::images;
 use super::record::{Edges, Known, Signed};
+use super::uses::Uses;
 
 /// Numbered steps from an empty file to today's shape. Steps are only ever added.
-const STEPS: [&str; 2] = [
+const STEPS: [&str; 3] = [
     "
     CREATE TABLE verdict (
         repository TEXT NOT NULL, digest TEXT NOT NULL,
@@ -42,6 +44,19 @@ const STEPS: [&str; 2] = [
         PRIMARY KEY (repository, tag)
     ) WITHOUT ROWID;
 ",
+    // What was asked for in its own right: an image, an index, a signature artefact; whether its content is kept, or went
+    // or was never let through. `used_at` in milliseconds.
+    "
+    CREATE TABLE image (
+        repository TEXT NOT NULL, digest TEXT NOT NULL, is_kept INTEGER NOT NULL, used_at INTEGER NOT NULL,
+        PRIMARY KEY (repository, digest)
+    ) WITHOUT ROWID;
+    CREATE INDEX image_by_use ON image (is_kept, used_at);
+    CREATE INDEX image_by_digest ON image (digest, is_kept);
+    CREATE INDEX edge_by_child ON edge (child);
+    INSERT INTO image
+        SELECT repository, digest, outcome NOT IN ('refused', 'unknown'), 1000 * coalesce(unixepoch(judged_at), 0) FROM verdict;
+",
 ];
 
 /// Manifests without a verdict of their own come behind: of two equal in that, none is better. Artefacts come last:
@@ -51,12 +66,18 @@ const PARENTS: &str = "
     WHERE edge.repository = ?1 AND child = ?2
     ORDER BY outcome IS 'verified' DESC, outcome IS 'artefact', judged_at DESC LIMIT ?3";
 
+/// More than there are: preparing one anew takes longer than most of them.
+const STATEMENTS: usize = 64;
+
 /// How long a statement waits for another process that looks at the file.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The ledger. Clones share one connection; calls take a fraction of a millisecond, writes about one.
 #[derive(Clone, Debug)]
-pub struct Ledger(Arc<Mutex<Connection>>);
+pub struct Ledger {
+    connection: Arc<Mutex<Connection>>,
+    pub(super) uses: Arc<Uses>,
+}
 
 /// Why the ledger cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -124,6 +145,7 @@ impl Ledger {
 
     fn prepare(mut connection: Connection, path: &Path) -> Result<Self, LedgerError> {
         connection.busy_timeout(BUSY_TIMEOUT)?;
+        connection.set_prepared_statement_cache_capacity(STATEMENTS);
         let found: u32 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
         let known = STEPS.len() as u32;
         if found > known {
@@ -135,7 +157,7 @@ impl Ledger {
             transaction.pragma_update(None, "user_version", number)?;
             transaction.commit()?;
         }
-        Ok(Self(Arc::new(Mutex::new(connection))))
+        Ok(Self { connection: Arc::new(Mutex::new(connection)), uses: Arc::default() })
     }
 
     /// Writes down a verdict with its evidence, and what the manifest names.
@@ -156,7 +178,8 @@ impl Ledger {
                     verdict.judged_at.to_string(),
                     text
                 ])?;
-            insert_edges(transaction, &verdict.repository, &edges)
+            insert_edges(transaction, &verdict.repository, &edges)?;
+            images::judged(transaction, verdict)
         })
         .await
     }
@@ -324,23 +347,25 @@ impl Ledger {
         self.blocking(move |connection| work(connection)).await
     }
 
-    async fn write(
+    pub(super) async fn write<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&Transaction<'_>) -> Result<(), LedgerError> + Send + 'static,
-    ) -> Result<(), LedgerError> {
+        work: impl FnOnce(&Savepoint<'_>) -> Result<T, LedgerError> + Send + 'static,
+    ) -> Result<T, LedgerError> {
         self.blocking(move |connection| {
-            let transaction = connection.transaction()?;
-            work(&transaction)?;
-            Ok(transaction.commit()?)
+            // As a transaction, but it can also stand within one.
+            let savepoint = connection.savepoint()?;
+            let value = work(&savepoint)?;
+            savepoint.commit()?;
+            Ok(value)
         })
         .await
     }
 
-    async fn blocking<T: Send + 'static>(
+    pub(super) async fn blocking<T: Send + 'static>(
         &self,
         work: impl FnOnce(&mut Connection) -> Result<T, LedgerError> + Send + 'static,
     ) -> Result<T, LedgerError> {
-        let shared = Arc::clone(&self.0);
+        let shared = Arc::clone(&self.connection);
         tokio::task::spawn_blocking(move || work(&mut shared.lock().expect("no holder of this lock panics")))
             .await
             .expect("ledger work does not panic")
@@ -361,7 +386,7 @@ fn is_damaged(error: &rusqlite::Error) -> bool {
     matches!(error.sqlite_error_code(), Some(DatabaseCorrupt | NotADatabase))
 }
 
-fn insert_edges(transaction: &Transaction<'_>, repository: &Repository, edges: &Edges) -> Result<(), LedgerError> {
+fn insert_edges(transaction: &Savepoint<'_>, repository: &Repository, edges: &Edges) -> Result<(), LedgerError> {
     let Some(parent) = edges.parent else { return Ok(()) };
     let (repository, parent) = (repository.to_string(), parent.to_string());
     let mut insert = transaction.prepare_cached("INSERT OR IGNORE INTO edge VALUES (?1, ?2, ?3, ?4)")?;

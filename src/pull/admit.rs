@@ -20,6 +20,7 @@ use super::error::PullError;
 use super::flight::Flights;
 use super::from_upstream::{beside, fetch, search, with_causes};
 use super::inspect::Inspector;
+use super::named_by::named_by;
 use super::parents::ParentSearches;
 use super::platform::Platforms;
 use super::question::{Key, Question};
@@ -27,9 +28,6 @@ use super::recall::Known;
 
 /// How deep indexes may name indexes. Real ones are flat; the specification allows nesting.
 const DEPTH_MAX: usize = 4;
-
-/// How many remembered parents of one digest are tried.
-const PARENTS_MAX: u32 = 16;
 
 /// How many bytes of admitted manifests and their verdicts are kept in memory.
 const MEMORY_MAX: u64 = 32 * 1024 * 1024;
@@ -101,15 +99,18 @@ impl Admission {
         }
     }
 
-    /// Some bytes that it takes in memory. A small manifest can have a hundred signatures, most of them bad.
+    /// Some bytes that it takes in memory.
     fn weight(&self) -> u32 {
-        const REPORT: usize = 1024;
-        let Verdict { candidates, looked_at, .. } = &**self.verdict();
-        let reports = (candidates.len() + looked_at.len()).saturating_mul(REPORT);
         // Parsed, a manifest takes some three times its bytes.
         let manifest = self.manifest().bytes().len().saturating_mul(4);
-        u32::try_from(manifest.saturating_add(reports)).unwrap_or(u32::MAX)
+        u32::try_from(manifest.saturating_add(weight(self.verdict()))).unwrap_or(u32::MAX)
     }
+}
+
+/// Some bytes that a verdict takes in memory. A small manifest can have a hundred signatures, most of them bad.
+pub(super) fn weight(verdict: &Verdict) -> usize {
+    const REPORT: usize = 1024;
+    (verdict.candidates.len() + verdict.looked_at.len()).saturating_mul(REPORT)
 }
 
 /// Whether what was admitted earlier may be served to this question: judged under the very same rule, and
@@ -208,6 +209,11 @@ impl Gatekeeper {
         self.0.open_child(question, parent, Opened { given: None, names: Some(blob) }).await
     }
 
+    /// Which recorded manifests name a digest.
+    pub(super) async fn named_by(&self, question: &Question) -> Vec<Digest> {
+        named_by(&self.0.store, &self.0.ledger, question).await
+    }
+
     /// The tag by which the parent of an admitted manifest was found, if it had to be searched for.
     pub(super) fn parent_tag(&self, repository: &Repository, digest: Digest) -> Option<Tag> {
         self.0.searches.tag(repository, digest)
@@ -303,9 +309,8 @@ impl Parts {
         if depth >= DEPTH_MAX {
             return Ok(None);
         }
-        let parents = self.ledger.parents(&question.repository, question.digest, PARENTS_MAX).await;
         let mut trouble = None;
-        for parent in parents.unwrap_or_else(|error| self.unreadable(&error)) {
+        for parent in named_by(&self.store, &self.ledger, question).await {
             let about_parent = Question { digest: parent, ..question.clone() };
             match self.known(&about_parent, None, depth + 1).await {
                 Ok(Known::Admitted(Admission::Image(parent))) => {

@@ -94,6 +94,11 @@ impl Fills {
         Ok((incoming, CacheOutcome::Fill))
     }
 
+    /// Whether a fetch of this content is running: whoever joins it needs no room.
+    pub(super) fn is_running(&self, repository: &Repository, claim: Claim) -> bool {
+        self.running.lock().expect("no holder of this lock panics").contains_key(&(repository.clone(), claim))
+    }
+
     /// Whether this content turned out bad a moment ago. Then nothing of it should leave before its seal.
     pub(super) fn is_suspect(&self, digest: Digest) -> bool {
         self.suspects.contains_key(&digest)

@@ -7,12 +7,9 @@ use crate::ledger::Ledger;
 use crate::oci::{Digest, Repository};
 use crate::trust::{AdmittedBlob, ArtefactBlob, Decision, Reason, Verdict};
 
-use super::admit::{Admission, Gatekeeper, stands};
+use super::admit::{Admission, Gatekeeper, stands, weight};
 use super::error::{PullError, Refusal};
 use super::question::Question;
-
-/// How many manifests that name a blob are tried.
-const PARENTS_MAX: u32 = 16;
 
 /// How many verified manifests of a repository are searched for a blob that nothing known names.
 ///
@@ -23,8 +20,11 @@ const TOPS_MAX: u32 = 8;
 /// How many manifests of one index are opened in that search.
 const CHILDREN_MAX: usize = 32;
 
-/// How many memberships are kept in memory; each takes some 300 bytes.
-const REMEMBERED: u64 = 50_000;
+/// How many bytes of memberships are kept in memory: some 20,000 of ordinary images.
+const MEMORY_MAX: u64 = 32 * 1024 * 1024;
+
+/// How many blobs of an image share its verdict, at least: most images have more.
+const SHARED_BY: usize = 4;
 
 /// A blob that may be served, or an artefact's payload that may be looked at.
 #[derive(Clone, Debug)]
@@ -52,6 +52,12 @@ impl Member {
         }
     }
 
+    /// Some bytes that it takes in memory, with its part of the verdict.
+    fn weight(&self) -> u32 {
+        const ITSELF: usize = 300;
+        u32::try_from(ITSELF + weight(self.verdict()) / SHARED_BY).unwrap_or(u32::MAX)
+    }
+
     fn of(admission: &Admission, blob: Digest) -> Option<Self> {
         match admission {
             Admission::Image(image) => image.blob(blob).map(Self::Image),
@@ -62,7 +68,9 @@ impl Member {
 
 impl Membership {
     pub(super) fn new(gatekeeper: Gatekeeper, ledger: Ledger, clock: Arc<dyn Clock>) -> Self {
-        let members = moka::sync::Cache::builder().max_capacity(REMEMBERED).build();
+        let members =
+            moka::sync::Cache::builder().max_capacity(MEMORY_MAX).weigher(|_, member: &Member| member.weight());
+        let members = members.build();
         Self { gatekeeper, ledger, clock, members }
     }
 
@@ -100,8 +108,7 @@ impl Membership {
     }
 
     async fn through_parents(&self, question: &Question, why_not: &mut WhyNot) -> Option<Member> {
-        let parents = self.ledger.parents(&question.repository, question.digest, PARENTS_MAX).await.unwrap_or_default();
-        for parent in parents {
+        for parent in self.gatekeeper.named_by(question).await {
             let known = self.gatekeeper.known(&question.about(parent)).await;
             let member = why_not.note(known).and_then(|admission| Member::of(&admission, question.digest));
             if member.is_some() {

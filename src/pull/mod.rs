@@ -13,6 +13,7 @@ mod flight;
 mod from_upstream;
 mod inspect;
 mod membership;
+mod named_by;
 mod parents;
 mod places;
 mod platform;

@@ -8,7 +8,7 @@ use tokio::sync::watch;
 
 use crate::clock::Clock;
 use crate::ledger::Ledger;
-use crate::oci::{Claim, Descriptor, Digest, RangeAsk, Reference, Registry, Repository, Tag};
+use crate::oci::{Claim, Descriptor, Digest, Manifest, RangeAsk, Reference, Registry, Repository, Tag};
 use crate::store::{DiskStore, HOLD_BACK, Incoming, Progress};
 use crate::tasks::Tasks;
 use crate::telemetry::{CacheOutcome, Metrics};
@@ -62,6 +62,8 @@ pub struct Puller {
     policies: watch::Sender<Arc<Policy>>,
     upstreams: Arc<Upstreams>,
     store: Arc<DiskStore>,
+    ledger: Ledger,
+    clock: Arc<dyn Clock>,
     gatekeeper: Gatekeeper,
     membership: Membership,
     resolver: Resolver,
@@ -102,7 +104,9 @@ impl Puller {
             membership: Membership::new(gatekeeper.clone(), ledger.clone(), Arc::clone(&clock)),
             gatekeeper,
             rollbacks: RollbackWatch::new(ledger.clone(), Arc::clone(&clock), Arc::clone(&metrics)),
-            resolver: Resolver::new(ledger, clock, tasks.clone()),
+            resolver: Resolver::new(ledger.clone(), Arc::clone(&clock), tasks.clone()),
+            ledger,
+            clock,
             fills: Fills::new(Arc::clone(&store), fetches_max, metrics, tasks),
             store,
             inspections: Places::new(INSPECTIONS_MAX),
@@ -145,7 +149,25 @@ impl Puller {
             Admission::Image(verified) => Servable::manifest(verified),
             Admission::Artefact(artefact) => Servable::artefact(artefact),
         };
+        self.note_use(&servable);
+        self.keep_again(admission.manifest()).await;
         Ok(Answer { servable, cache })
+    }
+
+    /// A manifest that was evicted and is served from memory: its image is kept from now on, so it must be whole.
+    async fn keep_again(&self, manifest: &Manifest) {
+        if self.store.has_gone(manifest.digest())
+            && let Err(error) = self.store.write(manifest.bytes().clone()).await
+        {
+            let error = super::from_upstream::with_causes(&error);
+            tracing::warn!(digest = %manifest.digest(), error, "a manifest could not be kept again");
+        }
+    }
+
+    /// What the answer rests on was used: that keeps it, with all it names, in the cache.
+    fn note_use(&self, servable: &Servable) {
+        let verdict = servable.verdict();
+        self.ledger.note_use(&verdict.repository, verdict.digest, self.clock.now());
     }
 
     /// What the gate says about an image: the same steps as for serving it.
@@ -185,10 +207,12 @@ impl Puller {
         let (upstream, rule) = self.rule_for(repository, &digest.to_string())?;
         let question =
             Question { repository: repository.clone(), rule, upstream, digest, asked: Reference::Digest(digest) };
-        match self.membership.admit(&question).await? {
+        let answer = match self.membership.admit(&question).await? {
             Member::Image(admitted) => self.image_blob(&question, &admitted, want).await,
             Member::Artefact(blob) => self.artefact_blob(&question, blob, want).await,
-        }
+        }?;
+        self.note_use(&answer.servable);
+        Ok(answer)
     }
 
     async fn image_blob(
@@ -206,14 +230,14 @@ impl Puller {
         if let Some(servable) = self.stored(admitted, range).await {
             return Ok(Answer { servable, cache: CacheOutcome::Hit });
         }
-        let (mut incoming, mut cache) = self.join(question, claim)?;
+        let (mut incoming, mut cache) = self.join(question, claim).await?;
         while cache == CacheOutcome::Join && matches!(incoming.progress(), Progress::Sealed(_)) {
             // It is being published this moment. From the store it is hashed again before it leaves.
             incoming.settled().await;
             if let Some(servable) = self.stored(admitted, range).await {
                 return Ok(Answer { servable, cache: CacheOutcome::Hit });
             }
-            (incoming, cache) = self.join(question, claim)?;
+            (incoming, cache) = self.join(question, claim).await?;
         }
         // What is small is checked before its first byte leaves; what is part of a whole must be; and
         // what was bad a moment ago gets a readable answer instead of a cut.
@@ -223,7 +247,10 @@ impl Puller {
         Ok(Answer { servable, cache })
     }
 
-    fn join(&self, question: &Question, claim: Claim) -> Result<(Incoming, CacheOutcome), PullError> {
+    async fn join(&self, question: &Question, claim: Claim) -> Result<(Incoming, CacheOutcome), PullError> {
+        if !self.fills.is_running(&question.repository, claim) {
+            self.store.make_room(claim).await;
+        }
         self.fills.join(Arc::clone(&question.upstream), &question.repository, claim)
     }
 
@@ -284,7 +311,7 @@ impl Puller {
         if let Ok(Some(bytes)) = self.store.read(claim.digest, max).await {
             return Ok((bytes, CacheOutcome::Hit));
         }
-        let (mut incoming, cache) = self.join(question, claim)?;
+        let (mut incoming, cache) = self.join(question, claim).await?;
         self.wait(question, incoming.clone(), true).await?;
         incoming.settled().await;
         let mut bytes = BytesMut::with_capacity(max);

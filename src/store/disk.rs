@@ -5,6 +5,7 @@
 //! DIR/blobs/sha256/ab/abcd…       content, named by its digest; never changed once there
 //! DIR/spool/<n>                   content on its way in, nameless where that can be; emptied at start
 //! DIR/quarantine/<n>-<name>       what was not what its name says; nothing is read from here
+//! DIR/account                     how much is in each folder, so that a start need not count; may be removed
 //! ```
 
 use std::collections::HashMap;
@@ -18,21 +19,29 @@ use std::sync::{Arc, Mutex};
 use bytes::Bytes;
 
 use crate::oci::{Claim, Digest};
+use crate::telemetry::SpaceMetrics;
 
+use super::account::{Account, below};
 use super::on_disk::{self, Identity};
 use super::quarantine::{self, Quarantine};
-use super::scrub::{Disposal, is_still};
+use super::room::{Limits, Room};
+use super::scrub::Disposal;
 use super::spool::{Sealed, Spool, SpoolError};
 use super::stored::StoredBlob;
+
+/// How much is in which folder.
+pub(super) const ACCOUNT: &str = "account";
 
 /// The files of one cache folder. One process at a time.
 #[derive(Debug)]
 pub struct DiskStore {
-    folder: PathBuf,
+    pub(super) folder: PathBuf,
     root: File,
     next_spool: AtomicU64,
     /// What this process hashed, and which file it was. Forgetting an entry costs one hashing.
-    hashed: Arc<Mutex<HashMap<Digest, Identity>>>,
+    pub(super) hashed: Arc<Mutex<HashMap<Digest, Identity>>>,
+    pub(super) account: Arc<Account>,
+    pub(super) room: Arc<Room>,
     verify_reads: VerifyReads,
     quarantine: Arc<Quarantine>,
     _lock: File,
@@ -71,6 +80,11 @@ impl DiskStore {
     ///
     /// Blocks on the disk; called at start.
     pub fn open(folder: &Path) -> Result<Self, StoreError> {
+        Self::open_within(folder, Limits::NONE, SpaceMetrics::default())
+    }
+
+    /// As [`Self::open`], with limits to what is stored there.
+    pub fn open_within(folder: &Path, limits: Limits, metrics: SpaceMetrics) -> Result<Self, StoreError> {
         let at = |what, path: &Path| {
             let path = path.to_owned();
             move |source| StoreError::Io { what, path, source }
@@ -103,12 +117,17 @@ impl DiskStore {
             tracing::info!(leftovers, "removed what an earlier run had not finished");
         }
         let root = on_disk::open_folder(&blobs).map_err(at("open", &blobs))?;
+        let account = Account::open(&blobs, &folder.join(ACCOUNT), metrics.clone()).map_err(at("count", &blobs))?;
+        let account = Arc::new(account);
+        let room = Arc::new(Room::new(folder.to_owned(), limits, Arc::clone(&account), metrics));
         let quarantine = Arc::new(Quarantine::open(folder.join("quarantine")));
         Ok(Self {
             folder: folder.to_owned(),
             root,
             next_spool: AtomicU64::new(0),
             hashed: Arc::default(),
+            account,
+            room,
             verify_reads: VerifyReads::default(),
             quarantine,
             _lock: lock,
@@ -126,10 +145,26 @@ impl DiskStore {
         &self.folder
     }
 
-    /// Starts a spool for content that is to come.
+    /// Starts a spool for content that is to come, if there is room for all of it.
+    ///
+    /// # Errors
+    /// The disk's; that it is full, too, when limits leave no room. [`Self::make_room`] may help before.
     pub fn begin(&self, want: Claim) -> Result<Spool, SpoolError> {
+        let path = self.new_spool_path();
+        match self.room.reserve(want) {
+            Ok(room) => Spool::create(path, want, room),
+            Err(no_room) => {
+                self.room.refused();
+                tracing::debug!(digest = %want.digest, %no_room, "content is not kept");
+                Err(SpoolError::Io { path, source: no_room.into() })
+            }
+        }
+    }
+
+    /// A name in the spool folder that nothing has yet.
+    pub(super) fn new_spool_path(&self) -> PathBuf {
         let n = self.next_spool.fetch_add(1, Ordering::Relaxed);
-        Spool::create(self.folder.join("spool").join(n.to_string()), want)
+        self.folder.join("spool").join(n.to_string())
     }
 
     /// Publishes by rename. Takes a [`Sealed`], so nothing unchecked can be committed. When it
@@ -138,7 +173,8 @@ impl DiskStore {
     /// Not cancel safe in the sense that a dropped call may or may not have published; both are whole.
     pub async fn commit(&self, sealed: Sealed) -> Result<(), StoreError> {
         let digest = sealed.claim().digest;
-        let target = self.folder.join("blobs/sha256").join(below(digest));
+        let target = self.path(digest);
+        let account = Arc::clone(&self.account);
         blocking(move || {
             let io = |what, path: &Path| {
                 let path = path.to_owned();
@@ -151,7 +187,7 @@ impl DiskStore {
                 Err(error) => return Err(io("create", folder)(error)),
             };
             on_disk::give_name(sealed.file(), sealed.path()).map_err(io("name", sealed.path()))?;
-            fs::rename(sealed.path(), &target).map_err(io("publish", &target))?;
+            account.publish(sealed.path(), digest).map_err(io("publish", &target))?;
             sealed.published();
             let sync = |path: &Path| on_disk::open_folder(path).and_then(|f| f.sync_all()).map_err(io("sync", path));
             sync(folder)?;
@@ -174,7 +210,7 @@ impl DiskStore {
         }
         let hashed = self.hashed.lock().expect("no holder of this lock panics").get(&claim.digest) == Some(&identity);
         let known = hashed && self.verify_reads == VerifyReads::OnChange;
-        let place = Place { path: self.path(claim.digest), quarantine: Arc::clone(&self.quarantine) };
+        let place = Place { account: Arc::clone(&self.account), quarantine: Arc::clone(&self.quarantine) };
         Ok(Some(StoredBlob::new(claim, place, file, identity, known, Arc::clone(&self.hashed))))
     }
 
@@ -192,12 +228,13 @@ impl DiskStore {
         Ok(None)
     }
 
-    /// Stores small content. Does nothing when it is there already.
+    /// Stores small content. Does nothing when it is there already. Waits a little for room.
     pub async fn write(&self, bytes: Bytes) -> Result<(), SpoolError> {
         let claim = Claim { digest: Digest::of(&bytes), size: bytes.len() as u64 };
         if let Ok(Some(_)) = self.open_blob(claim).await {
             return Ok(());
         }
+        self.make_room(claim).await;
         let mut spool = self.begin(claim)?;
         spool.write(vec![bytes]).await?;
         let path = self.path(claim.digest);
@@ -209,14 +246,15 @@ impl DiskStore {
     /// could be. Returns whether it is gone; other content that came in between is left alone.
     pub(super) async fn take_away(&self, digest: Digest, looked_at: Option<Identity>, disposal: Disposal) -> bool {
         self.hashed.lock().expect("no holder of this lock panics").remove(&digest);
-        let place = Place { path: self.path(digest), quarantine: Arc::clone(&self.quarantine) };
+        let place = Place { account: Arc::clone(&self.account), quarantine: Arc::clone(&self.quarantine) };
         blocking(move || place.take_away(digest, looked_at.as_ref(), disposal)).await
     }
 
     /// Whether something can be written: for the readiness probe.
     pub async fn probe(&self) -> Result<(), SpoolError> {
         let bytes = Bytes::from_static(b"probe");
-        let mut spool = self.begin(Claim { digest: Digest::of(&bytes), size: bytes.len() as u64 })?;
+        let claim = Claim { digest: Digest::of(&bytes), size: bytes.len() as u64 };
+        let mut spool = Spool::create(self.new_spool_path(), claim, self.room.for_a_probe())?;
         spool.write(vec![bytes]).await?;
         spool.seal().await.map(drop).map_err(|unsealed| unsealed.error)
     }
@@ -259,42 +297,33 @@ impl DiskStore {
     }
 
     fn path(&self, digest: Digest) -> PathBuf {
-        self.blobs().join(below(digest))
+        self.account.path(digest)
     }
 }
 
 /// Where content lies, and where it goes if it is not what its name says.
 #[derive(Debug)]
 pub(super) struct Place {
-    path: PathBuf,
+    account: Arc<Account>,
     quarantine: Arc<Quarantine>,
 }
 
 impl Place {
     /// As [`DiskStore::take_away`]; blocks on the disk.
     pub(super) fn take_away(&self, digest: Digest, looked_at: Option<&Identity>, disposal: Disposal) -> bool {
-        if looked_at.is_some_and(|identity| !is_still(&self.path, identity)) {
-            return false;
-        }
-        let gone = match disposal {
-            Disposal::Quarantine => self.quarantine.take(&self.path, &digest.hex()),
-            Disposal::Delete => quarantine::remove(&self.path),
-        };
-        match gone {
-            Ok(()) => {
-                tracing::warn!(%digest, "stored content changed on disk; it is fetched again when it is asked for")
+        let taken = self.account.take_out(digest, looked_at, |path| match disposal {
+            Disposal::Quarantine => self.quarantine.take(path, &digest.hex()),
+            Disposal::Delete => quarantine::remove(path),
+        });
+        match taken {
+            Ok(false) => return false,
+            Ok(true) => {
+                tracing::warn!(%digest, "stored content changed on disk; it is fetched again when it is asked for");
             }
             Err(error) => tracing::error!(%digest, %error, "stored content changed on disk, and cannot be removed"),
         }
         true
     }
-}
-
-/// `ab/abcd…`, made of hex digits only.
-pub(super) fn below(digest: Digest) -> PathBuf {
-    let hex = digest.hex();
-    let (first, _) = hex.split_at(2);
-    Path::new(first).join(&hex)
 }
 
 async fn read_all(file: Arc<File>, size: usize) -> io::Result<Bytes> {

@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::FileExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -219,11 +219,6 @@ fn is_first_byte(name: &str) -> bool {
     name.len() == 2 && name.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
-/// Whether a path still leads to a file that was looked at.
-pub(super) fn is_still(path: &Path, identity: &Identity) -> bool {
-    fs::symlink_metadata(path).is_ok_and(|about| identity.is_file(&about))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -243,7 +238,7 @@ mod tests {
         store.write(bytes.clone()).await.unwrap();
         assert_eq!(scrub(&store, digest).await, Condition::Right(bytes.len() as u64));
 
-        let path = store.blobs().join(super::super::disk::below(digest));
+        let path = store.blobs().join(super::super::account::below(digest));
         let file = fs::OpenOptions::new().write(true).open(&path).unwrap();
         file.write_all_at(b"8", bytes.len() as u64 - 1).unwrap();
         assert_eq!(scrub(&store, digest).await, Condition::Changed(bytes.len() as u64));
@@ -259,7 +254,7 @@ mod tests {
         let store = DiskStore::open(home.path()).unwrap();
         let bytes = Bytes::from_static(b"content");
         let digest = Digest::of(&bytes);
-        let path = store.blobs().join(super::super::disk::below(digest));
+        let path = store.blobs().join(super::super::account::below(digest));
         store.write(bytes.clone()).await.unwrap();
         let (_, old) = store.open_own(digest).await.unwrap().unwrap();
         let kept = home.path().join("kept");

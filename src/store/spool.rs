@@ -12,6 +12,7 @@ use tokio::task::JoinHandle;
 use crate::oci::{Claim, Digest, Hasher};
 
 use super::on_disk::{self, Identity};
+use super::room::Reservation;
 
 /// After so many bytes the disk is told to begin, while more come in: for the sync at the end every
 /// client waits.
@@ -82,6 +83,8 @@ pub struct Spool {
     /// Bytes up to here are on the disk, or on their way there.
     flushed: u64,
     flush: Option<JoinHandle<std::io::Result<()>>>,
+    /// Its place in the folder, until the [`Sealed`] takes it over.
+    room: Option<Reservation>,
 }
 
 /// While it is held, what becomes of a spool is not settled.
@@ -107,6 +110,8 @@ pub struct Sealed {
     file: Arc<File>,
     want: Claim,
     published: bool,
+    /// Given back when the content counts as stored, or is gone.
+    _room: Option<Reservation>,
 }
 
 /// A reader's handle on a spool: lives on after the spool is committed or dropped.
@@ -118,7 +123,7 @@ pub struct Incoming {
 }
 
 impl Spool {
-    pub(super) fn create(path: PathBuf, want: Claim) -> Result<Self, SpoolError> {
+    pub(super) fn create(path: PathBuf, want: Claim, room: Reservation) -> Result<Self, SpoolError> {
         let file = on_disk::create_private(&path).map_err(|source| SpoolError::Io { path: path.clone(), source })?;
         let (progress, _) = watch::channel(Progress::Writing(0));
         Ok(Self {
@@ -130,6 +135,7 @@ impl Spool {
             failure: None,
             flushed: 0,
             flush: None,
+            room: Some(room),
         })
     }
 
@@ -174,6 +180,9 @@ impl Spool {
         .await
         .unwrap_or_else(|panic| Err(std::io::Error::other(panic)));
         self.hasher = written.map_err(|source| self.disk_failed(source))?;
+        if let Some(room) = &mut self.room {
+            room.wrote(length);
+        }
         self.progress.send_replace(Progress::Writing(self.hasher.seen()));
         self.flush_now_and_then().await.map_err(|source| self.disk_failed(source))
     }
@@ -211,7 +220,8 @@ impl Spool {
         };
         self.progress.send_replace(Progress::Sealed(sealed_as));
         let file = Arc::clone(&self.file);
-        Ok(Sealed { path: std::mem::take(&mut self.path), file, want: self.want, published: false })
+        let (path, room) = (std::mem::take(&mut self.path), self.room.take());
+        Ok(Sealed { path, file, want: self.want, published: false, _room: room })
     }
 
     async fn check(&mut self) -> Result<Identity, SpoolError> {

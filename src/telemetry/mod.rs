@@ -7,7 +7,7 @@ mod metrics;
 mod outcome;
 
 pub use logging::{LogFormat, LogOptions, LoggingError, init as init_logging};
-pub use metrics::{Metrics, OpenConnection, RequestSeen};
+pub use metrics::{Metrics, OpenConnection, RequestSeen, SpaceMetrics};
 pub use outcome::{
     CacheOutcome, CachedOutcome, FillOutcome, ReloadOutcome, RequestKind, RollbackOutcome, ScrubOutcome, VerdictOutcome,
 };

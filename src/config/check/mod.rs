@@ -4,6 +4,7 @@
 //! handed out only when nothing was reported.
 
 mod attestation;
+mod cache;
 mod demand;
 mod expression;
 mod file;
@@ -19,7 +20,6 @@ mod trust;
 mod upstream;
 mod value;
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use toml::Spanned;
@@ -34,7 +34,6 @@ use super::settings::{self, LogFormat, LogLevel, Proxy, Settings};
 const SIGNATURE_DEADLINE: Duration = Duration::from_secs(10);
 /// Enough to fill a fast line; each costs a connection, a file and its buffers.
 const CONCURRENT_FETCHES: u32 = 64;
-const CACHE_DIR: &str = "/var/lib/assay";
 const ADMIN_LISTEN: &str = "127.0.0.1:5051";
 
 /// Checks everything.
@@ -50,16 +49,7 @@ pub(super) fn settings(name: &str, read: Read<'_>) -> Result<(Settings, Vec<Warn
     let roots = trust::Roots::of(trust.0, &mut report);
     let rules = policy::rules(policy, &upstreams, &roots, &mut report);
     let no_rule_hint = self::policy_default(policy_default.0, &mut report);
-    let integrity = integrity::integrity(&cache.0, &mut report);
-    let cache_dir = cache.0.dir.map_or_else(
-        || PathBuf::from(CACHE_DIR),
-        |dir| {
-            if dir.get_ref().is_empty() {
-                report.error(dir.span(), "empty").help("name a folder that only assay writes to");
-            }
-            report.file(&dir)
-        },
-    );
+    let cache = cache::cache(cache.0, &upstreams, &mut report);
     let admin_listen = server::admin(admin.0.listen.as_ref(), ADMIN_LISTEN, &server, &mut report);
     let limits = self::limits(limits.0, &mut report);
     let default_root = roots.default();
@@ -78,8 +68,7 @@ pub(super) fn settings(name: &str, read: Read<'_>) -> Result<(Settings, Vec<Warn
         policy,
         default_root,
         trust_files,
-        cache_dir,
-        integrity,
+        cache,
         admin_listen,
         log,
         limits,

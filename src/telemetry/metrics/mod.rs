@@ -6,6 +6,7 @@ mod configuration;
 mod fills;
 mod integrity;
 mod requests;
+mod space;
 mod verification;
 
 use std::fmt;
@@ -17,6 +18,7 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
 pub use requests::{OpenConnection, RequestSeen};
+pub use space::SpaceMetrics;
 
 use configuration::Configuration;
 use fills::Fills;
@@ -32,6 +34,7 @@ pub struct Metrics {
     fills: Fills,
     configuration: Configuration,
     integrity: Integrity,
+    space: SpaceMetrics,
 }
 
 impl Metrics {
@@ -47,6 +50,7 @@ impl Metrics {
             fills: Fills::register(&mut registry),
             configuration: Configuration::register(&mut registry),
             integrity: Integrity::register(&mut registry),
+            space: SpaceMetrics::register(&mut registry),
             registry,
         }
     }
