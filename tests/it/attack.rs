@@ -88,7 +88,7 @@ async fn a_shared_layer_is_found_in_the_image_that_is_verified_today() {
         assert_eq!(get(proxy.address, &proxy.manifest_path("app", "1.0")).await.status, StatusCode::OK);
     }
     let proxy = Setup::new(signed_by(&new)).start_in(&upstream, proxy.stop().await).await;
-    assert!(get(proxy.address, &proxy.blob_path("app", base)).await.is_refusal("NOT_NAMED"));
+    assert!(get(proxy.address, &proxy.blob_path("app", base)).await.is_refusal("UNTRUSTED_KEY"));
     upstream.registry().push_artefact("app", &new.bundle(builds.last().unwrap()));
     assert_eq!(get(proxy.address, &proxy.manifest_path("app", "1.0")).await.status, StatusCode::OK);
     let got = get(proxy.address, &proxy.blob_path("app", base)).await;
