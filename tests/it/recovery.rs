@@ -20,6 +20,9 @@ struct World {
     image: BuiltImage,
 }
 
+/// What is done to a file.
+type Harm = fn(&Path);
+
 /// Index, platform, layer.
 type Statuses = [StatusCode; 3];
 
@@ -131,7 +134,7 @@ async fn files_that_are_not_what_their_names_say_are_set_aside() {
     let world = World::new().await;
     let layer = world.image.platform("amd64").unwrap().layers[0].digest;
     let quarantined = |folder: &Path| fs::read_dir(folder.join("quarantine")).unwrap().count();
-    let harms: [(&str, fn(&Path)); 4] = [
+    let harms: [(&str, Harm); 4] = [
         ("empty", |file| fs::write(file, "").unwrap()),
         ("changed", |file| {
             let mut bytes = fs::read(file).unwrap();
