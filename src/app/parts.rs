@@ -90,5 +90,6 @@ fn network(written: &config::Network) -> NetworkOptions {
         connect_timeout: written.connect_timeout,
         read_timeout: written.read_timeout,
         retries: written.retries,
+        ..NetworkOptions::default()
     }
 }

@@ -5,13 +5,12 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
-use tokio::sync::Semaphore;
 
 use crate::oci::{Claim, Digest, Repository};
 use crate::store::{DiskStore, Incoming, Progress, Spool, SpoolError};
 use crate::tasks::Tasks;
 use crate::telemetry::{CacheOutcome, FillOutcome, Metrics};
-use crate::upstream::{Upstream, UpstreamError};
+use crate::upstream::{FairPlaces, Upstream, UpstreamError};
 
 use super::error::PullError;
 use super::from_upstream::upstream_error;
@@ -39,7 +38,8 @@ pub(super) struct Fills {
     failures: moka::sync::Cache<Fetched, PullError>,
     suspects: moka::sync::Cache<Digest, ()>,
     store: Arc<DiskStore>,
-    places: Arc<Semaphore>,
+    /// Shared out in turn among upstreams: one that hangs does not hold up the others.
+    places: FairPlaces,
     metrics: Arc<Metrics>,
     tasks: Tasks,
 }
@@ -54,7 +54,7 @@ impl Fills {
             failures: memory().build(),
             suspects,
             store,
-            places: Arc::new(Semaphore::new(most)),
+            places: FairPlaces::new(most),
             metrics,
             tasks,
         }
@@ -83,8 +83,7 @@ impl Fills {
         let (fills, repository) = (self.clone(), repository.clone());
         let landing = Landing { key, running: Arc::clone(&self.running) };
         self.tasks.spawn("fill", async move {
-            // The semaphore is never closed, so this waits for a place and for nothing else.
-            let place = Arc::clone(&fills.places).acquire_owned().await;
+            let place = fills.places.take(upstream.registry().as_str()).await;
             let finish_line = spool.finish_line();
             fills.run(upstream, repository, spool).await;
             // Off the list before those who wait for it hear: they may want a fetch of their own.

@@ -7,10 +7,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::Stream;
 use futures_util::stream::BoxStream;
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, Sleep};
 
 use super::error::{Asked, UpstreamError};
+use super::fair::Place;
 
 /// The bytes of a blob as they come. They are counted, but **not** hashed.
 ///
@@ -31,7 +31,7 @@ struct Open {
     /// Whether `stall` runs. It starts when a read waits, so a slow reader is no stall.
     waiting: bool,
     deadline: Pin<Box<Sleep>>,
-    _permit: Option<OwnedSemaphorePermit>,
+    _place: Option<Place>,
 }
 
 /// How long the bytes may take, and whose place they hold.
@@ -41,7 +41,7 @@ pub(super) struct Pace {
     /// When all must be here.
     pub(super) deadline: Instant,
     /// The place that is given back at the end.
-    pub(super) permit: Option<OwnedSemaphorePermit>,
+    pub(super) place: Option<Place>,
 }
 
 impl BlobStream {
@@ -51,7 +51,7 @@ impl BlobStream {
         claimed: u64,
         pace: Pace,
     ) -> Self {
-        let Pace { stall_after, deadline, permit } = pace;
+        let Pace { stall_after, deadline, place } = pace;
         let open = Open {
             chunks,
             seen: 0,
@@ -59,7 +59,7 @@ impl BlobStream {
             stall: Box::pin(tokio::time::sleep(stall_after)),
             waiting: false,
             deadline: Box::pin(tokio::time::sleep_until(deadline)),
-            _permit: permit,
+            _place: place,
         };
         Self { asked, claimed, open: Some(open) }
     }

@@ -10,25 +10,22 @@ use bytes::Bytes;
 use futures_util::StreamExt as _;
 use http::header::{CONTENT_TYPE, HeaderName};
 use http::{HeaderValue, Method};
-use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout_at};
 use url::Url;
 
 use super::auth::Auth;
 use super::body::{BlobStream, Pace};
 use super::call::Ask;
+use super::circuit::Circuit;
 use super::credentials::Logins;
 use super::error::{Asked, SetupError, UpstreamError};
+use super::fair::FairPlaces;
 use super::guard::{Guard, host_of};
 use super::options::{NetworkOptions, UpstreamOptions};
 use super::referrers::Lately;
 use super::transport::{Answer, Transport};
 use crate::oci::{Claim, Digest, Manifest, Reference, Registry, Repository, Tag, media_type};
 
-/// Most requests for small things at one time, per upstream. More would only queue up over there.
-const REQUESTS_MAX: usize = 64;
-/// Most blobs at one time, per upstream. Counted apart: long downloads must not hold up tag checks.
-const BLOBS_MAX: usize = 64;
 /// The time that any blob has, plus a second for each [`BLOB_BYTES_PER_SECOND`]. Slower is no service,
 /// but an attack or a broken line.
 const BLOB_TIME_BASE: Duration = Duration::from_secs(5 * 60);
@@ -43,12 +40,14 @@ pub(super) struct Client {
     registry: Registry,
     url: Url,
     read_timeout: Duration,
-    blobs: Arc<Semaphore>,
+    /// Counted apart from small things: long downloads must not hold up tag checks.
+    blobs: FairPlaces,
     pub(super) transport: Arc<Transport>,
     pub(super) guard: Arc<Guard>,
     pub(super) auth: Auth,
     pub(super) retries: u32,
-    pub(super) requests: Semaphore,
+    pub(super) requests: FairPlaces,
+    pub(super) circuit: Circuit,
     pub(super) without_referrers: Lately,
 }
 
@@ -68,15 +67,16 @@ impl Client {
             logins,
         );
         Ok(Self {
+            circuit: Circuit::new(&options.registry),
             registry: options.registry,
             url: options.url,
             read_timeout: network.read_timeout,
-            blobs: Arc::new(Semaphore::new(BLOBS_MAX)),
+            blobs: FairPlaces::new(network.fetches_max),
             transport,
             guard,
             auth,
             retries: network.retries,
-            requests: Semaphore::new(REQUESTS_MAX),
+            requests: FairPlaces::new(network.requests_max),
             without_referrers: Lately::default(),
         })
     }
@@ -118,19 +118,18 @@ impl Client {
     ///
     /// # Errors
     /// `Lied` at once when another length than `claim.size` is announced or the content is encoded; see
-    /// [`UpstreamError`] and [`BlobStream`]. May wait for one of 64 places. Cancel safe.
+    /// [`UpstreamError`] and [`BlobStream`]. May wait for its turn. Cancel safe.
     pub(super) async fn blob(&self, repository: &Repository, claim: Claim) -> Result<BlobStream, UpstreamError> {
         let ask = self.ask_blob(repository, claim);
         let deadline = Instant::now() + blob_time(claim.size);
-        let permit = timeout_at(deadline, Arc::clone(&self.blobs).acquire_owned())
+        let place = timeout_at(deadline, self.blobs.take(repository.path()))
             .await
-            .map_err(|_| UpstreamError::TimedOut { asked: ask.asked.clone() })?
-            .expect("this semaphore is never closed");
+            .map_err(|_| UpstreamError::TimedOut { asked: ask.asked.clone() })?;
         let left = deadline.saturating_duration_since(Instant::now());
         let answer = self.call_for_stream(&ask, left).await?;
         check_length(&answer, claim)?;
         let asked = answer.asked().clone();
-        let pace = Pace { stall_after: self.read_timeout, deadline, permit: Some(permit) };
+        let pace = Pace { stall_after: self.read_timeout, deadline, place: Some(place) };
         Ok(BlobStream::new(asked, answer.into_chunks().boxed(), claim.size, pace))
     }
 

@@ -88,6 +88,16 @@ pub enum UpstreamError {
         /// Why.
         source: Cause,
     },
+    /// It failed several times in a row, and this question was not put to it.
+    #[error("{asked}: not asked just now, since upstream failed several times in a row: {why}")]
+    Suspended {
+        /// What would have been asked.
+        asked: Asked,
+        /// How it failed last.
+        why: &'static str,
+        /// When it is worth another try.
+        retry_after: Duration,
+    },
     /// Too long without an answer, between two bytes, or altogether.
     #[error("{asked}: timed out")]
     TimedOut {
@@ -143,6 +153,22 @@ impl UpstreamError {
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::RateLimited { retry_after, .. } | Self::Unavailable { retry_after, .. } => *retry_after,
+            Self::Suspended { retry_after, .. } => Some(*retry_after),
+            _ => None,
+        }
+    }
+
+    /// In a few words, that upstream is away: it cannot be reached, is silent, broken or tired of us. `None` for an
+    /// answer to what was asked, be it a lie.
+    pub fn away(&self) -> Option<&'static str> {
+        match self {
+            Self::Unreachable { .. } => Some("it cannot be reached"),
+            Self::TimedOut { .. } => Some("it does not answer"),
+            Self::Cut { .. } => Some("it cuts its answers off"),
+            Self::RateLimited { .. } => Some("it answers with status 429: too many requests"),
+            // 501 is about the question.
+            Self::Unavailable { status: 500 | 502..=599, .. } => Some("it answers with a status of 5xx"),
+            Self::Suspended { why, .. } => Some(why),
             _ => None,
         }
     }

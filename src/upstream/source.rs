@@ -1,6 +1,7 @@
 //! An upstream: a registry or a folder, and what may be asked of either.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -9,6 +10,7 @@ use super::client::Client;
 use super::error::UpstreamError;
 use super::layout::Layout;
 use super::listing::TagPage;
+use super::options::Freshness;
 use super::referrers::Referrers;
 use super::signatures::{Collected, SignatureLimits, Wanted};
 use crate::oci::{Claim, Digest, MANIFEST_MAX, Manifest, Reference, Registry, Repository, Tag};
@@ -20,6 +22,7 @@ pub struct Upstream {
     registry: Registry,
     source: Arc<Source>,
     signatures_in: Option<Elsewhere>,
+    freshness: Freshness,
 }
 
 /// Where content really comes from.
@@ -39,13 +42,44 @@ pub(super) struct Elsewhere {
 }
 
 impl Upstream {
-    pub(super) fn new(registry: Registry, source: Arc<Source>, signatures_in: Option<Elsewhere>) -> Self {
-        Self { registry, source, signatures_in }
+    pub(super) fn new(
+        registry: Registry,
+        source: Arc<Source>,
+        signatures_in: Option<Elsewhere>,
+        freshness: Freshness,
+    ) -> Self {
+        Self { registry, source, signatures_in, freshness }
     }
 
     /// The name under which it is configured.
     pub fn registry(&self) -> &Registry {
         &self.registry
+    }
+
+    /// How old an answer about a tag may be.
+    pub fn freshness(&self) -> Freshness {
+        self.freshness
+    }
+
+    /// How long to wait for an answer about a repository where an older one could do: a few seconds, or nothing while
+    /// upstream is known to be away.
+    pub fn patience(&self, repository: &Repository) -> Duration {
+        match self.source.as_ref() {
+            Source::Registry(client) => client.circuit.patience(repository.path()),
+            Source::Folder(_) => Duration::MAX,
+        }
+    }
+
+    /// That this patience ran out, so that others wait less for the same repository.
+    pub fn was_quiet(&self, repository: &Repository) {
+        if let Source::Registry(client) = self.source.as_ref() {
+            client.circuit.was_quiet(repository.path());
+        }
+    }
+
+    /// Whether it fails, so that one question a second goes out to it and the others fail at once.
+    pub fn is_suspended(&self) -> bool {
+        matches!(self.source.as_ref(), Source::Registry(client) if client.circuit.is_open())
     }
 
     /// The folder, if it is one.
@@ -86,7 +120,7 @@ impl Upstream {
     ///
     /// # Errors
     /// `Lied` at once when another length than `claim.size` is announced or the content is encoded; see
-    /// [`UpstreamError`] and [`BlobStream`]. May wait for one of 64 places. Cancel safe.
+    /// [`UpstreamError`] and [`BlobStream`]. May wait for its turn. Cancel safe.
     pub async fn blob(&self, repository: &Repository, claim: Claim) -> Result<BlobStream, UpstreamError> {
         match self.source.as_ref() {
             Source::Registry(client) => client.blob(repository, claim).await,

@@ -20,6 +20,9 @@ use super::retry::retry_after;
 
 /// Largest header list over HTTP/2; signed CDN locations are long, but not longer.
 const HEADERS_MAX: u32 = 64 * 1024;
+/// How soon a connection that nobody answers on is noticed, so that what is asked after an outage does not wait on one
+/// from before: HTTP/2 is asked for a sign of life so often, and has as long for it; TCP twice that for what is sent.
+const STILL_THERE: Duration = Duration::from_secs(5);
 /// What a body's buffer starts with: a claimed length alone costs us no memory.
 const FIRST_BUFFER: u64 = 64 * 1024;
 
@@ -109,7 +112,8 @@ impl Transport {
         if let Some(refused) = find::<Refused>(&error) {
             return UpstreamError::Blocked { asked, why: self.guard.explain(url, purpose, refused) };
         }
-        if error.is_timeout() {
+        // No connection in time is no connection; that says more than silence.
+        if error.is_timeout() && !error.is_connect() {
             return UpstreamError::TimedOut { asked };
         }
         if find::<rustls::Error>(&error).is_some_and(|tls| matches!(tls, rustls::Error::InvalidMessage(_))) {
@@ -228,6 +232,9 @@ fn builder(network: &NetworkOptions, guard: &Arc<Guard>) -> Result<reqwest::Clie
         .referer(false)
         .connect_timeout(network.connect_timeout)
         .http2_max_header_list_size(HEADERS_MAX)
+        .http2_keep_alive_interval(STILL_THERE)
+        .http2_keep_alive_timeout(STILL_THERE)
+        .tcp_user_timeout(2 * STILL_THERE)
         .dns_resolver(Resolver(Arc::clone(guard)));
     Ok(match &network.proxy {
         Proxy::Env => builder,

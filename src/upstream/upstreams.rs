@@ -25,8 +25,10 @@ impl Upstreams {
     pub fn new(upstreams: Vec<UpstreamOptions>, network: NetworkOptions) -> Result<Self, SetupError> {
         let mut sources = BTreeMap::new();
         let mut signatures_in = BTreeMap::new();
+        let mut freshness = BTreeMap::new();
         for options in upstreams {
             let registry = options.registry.clone();
+            freshness.insert(registry.clone(), options.freshness);
             if let Some(repository) = options.signatures_in.clone() {
                 signatures_in.insert(registry.clone(), repository);
             }
@@ -41,7 +43,8 @@ impl Upstreams {
                 let missing = SetupError::SignaturesIn { registry: registry.clone(), repository: repository.clone() };
                 source.ok_or(missing).map(|source| Elsewhere { source, repository })
             });
-            let upstream = Upstream::new(registry.clone(), Arc::clone(source), elsewhere.transpose()?);
+            let freshness = freshness.remove(registry).unwrap_or_default();
+            let upstream = Upstream::new(registry.clone(), Arc::clone(source), elsewhere.transpose()?, freshness);
             by_registry.insert(registry.clone(), Arc::new(upstream));
         }
         Ok(Self { by_registry })

@@ -71,6 +71,7 @@ impl Setup {
             connect_timeout: Duration::from_secs(2),
             read_timeout: Duration::from_secs(2),
             retries: 1,
+            ..NetworkOptions::default()
         };
         Self {
             policy,

@@ -131,7 +131,7 @@ impl Layout {
             let lie = format!("has {length} bytes, but its descriptor says {}", claim.size);
             return Err(UpstreamError::Lied { asked, lie });
         }
-        let pace = Pace { stall_after: STALL, deadline: Instant::now() + blob_time(claim.size), permit: None };
+        let pace = Pace { stall_after: STALL, deadline: Instant::now() + blob_time(claim.size), place: None };
         let chunks = chunks(asked.clone(), tokio::fs::File::from_std(file));
         Ok(BlobStream::new(asked, chunks.boxed(), claim.size, pace))
     }

@@ -27,6 +27,7 @@ fn network() -> NetworkOptions {
         connect_timeout: Duration::from_secs(2),
         read_timeout: Duration::from_secs(2),
         retries: 0,
+        ..NetworkOptions::default()
     }
 }
 
