@@ -8,12 +8,12 @@ use anyhow::Context as _;
 use crate::clock::{Clock, SystemClock};
 use crate::config::{self, Settings};
 use crate::ledger::Ledger;
-use crate::pull::{Puller, PullerParts};
+use crate::pull::{ABSENT_FOR, Puller, PullerParts};
 use crate::store::DiskStore;
 use crate::tasks::Tasks;
 use crate::telemetry::Metrics;
 use crate::trust::Policy;
-use crate::upstream::{Credentials, NetworkOptions, Proxy, SignatureLimits, UpstreamOptions, Upstreams};
+use crate::upstream::{Credentials, Freshness, NetworkOptions, Proxy, SignatureLimits, UpstreamOptions, Upstreams};
 
 /// The ledger's file in the cache folder.
 const LEDGER: &str = "ledger.sqlite";
@@ -47,6 +47,7 @@ pub(super) fn puller(wanted: Wanted<'_>, tasks: &Tasks) -> anyhow::Result<Puller
         tasks: tasks.clone(),
         limits,
         fetches_max,
+        absent_for: ABSENT_FOR,
         metrics,
     }))
 }
@@ -55,7 +56,7 @@ pub(super) fn puller(wanted: Wanted<'_>, tasks: &Tasks) -> anyhow::Result<Puller
 pub(super) fn upstreams(settings: &Settings, more: Vec<UpstreamOptions>) -> anyhow::Result<Upstreams> {
     let named: Vec<_> = more.iter().map(|one| one.registry.clone()).collect();
     let configured = settings.upstreams.iter().filter(|one| !named.contains(&one.registry)).map(upstream);
-    Ok(Upstreams::new(configured.chain(more).collect(), network(&settings.network))?)
+    Ok(Upstreams::new(configured.chain(more).collect(), network(settings))?)
 }
 
 /// How much is looked at in search of signatures.
@@ -76,11 +77,13 @@ fn upstream(written: &config::Upstream) -> UpstreamOptions {
         token_realms: written.token_realms.iter().map(ToString::to_string).collect(),
         redirect_hosts: written.redirect_hosts.iter().map(ToString::to_string).collect(),
         signatures_in: written.signatures_in.clone(),
+        freshness: Freshness { tag_ttl: written.tag_ttl, stale_if_error: written.stale_if_error },
         ..UpstreamOptions::new(written.registry.clone(), written.url.clone())
     }
 }
 
-fn network(written: &config::Network) -> NetworkOptions {
+fn network(settings: &Settings) -> NetworkOptions {
+    let (written, limits) = (&settings.network, &settings.limits);
     NetworkOptions {
         proxy: match &written.proxy {
             config::Proxy::Env => Proxy::Env,
@@ -90,6 +93,7 @@ fn network(written: &config::Network) -> NetworkOptions {
         connect_timeout: written.connect_timeout,
         read_timeout: written.read_timeout,
         retries: written.retries,
-        ..NetworkOptions::default()
+        requests_max: limits.requests_per_upstream,
+        fetches_max: limits.fetches_per_upstream,
     }
 }

@@ -72,6 +72,8 @@ pub(super) struct Upstream {
     pub(super) token_realms: Vec<Text>,
     pub(super) redirect_hosts: Vec<Text>,
     pub(super) signatures_in: Option<Text>,
+    pub(super) tag_ttl: Option<Text>,
+    pub(super) stale_if_error: Option<Text>,
 }
 
 /// `"none"`, `"docker-config"`, or a user with a file that holds the password.
@@ -144,6 +146,8 @@ pub(super) struct Log {
 pub(super) struct Limits {
     pub(super) signature_deadline: Option<Text>,
     pub(super) concurrent_fetches: Option<Spanned<u32>>,
+    pub(super) fetches_per_upstream: Option<Spanned<u32>>,
+    pub(super) requests_per_upstream: Option<Spanned<u32>>,
 }
 
 /// A table that is written as one. Derived structs would also take a list of their values in order.

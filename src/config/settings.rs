@@ -93,6 +93,10 @@ pub struct Upstream {
     pub redirect_hosts: Vec<HostPort>,
     /// Where signatures lie, if not beside the image: a repository of one of the upstreams.
     pub signatures_in: Option<Repository>,
+    /// How long where a tag led is used again without asking. Zero: never.
+    pub tag_ttl: Duration,
+    /// How long it is used where upstream is away. Zero: never.
+    pub stale_if_error: Duration,
 }
 
 /// How we log in to an upstream.
@@ -190,6 +194,10 @@ pub struct Limits {
     pub signature_deadline: Duration,
     /// Most downloads from all upstreams at once.
     pub concurrent_fetches: usize,
+    /// Most of them from one upstream.
+    pub fetches_per_upstream: usize,
+    /// Most requests for tags, manifests and signatures to one upstream at once.
+    pub requests_per_upstream: usize,
 }
 
 impl LogLevel {

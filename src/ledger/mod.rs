@@ -7,5 +7,5 @@
 mod record;
 mod sqlite;
 
-pub use record::{Edges, Known, Signed};
+pub use record::{Edges, Known, Signed, TagSeen};
 pub use sqlite::{Ledger, LedgerError};

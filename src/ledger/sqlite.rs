@@ -10,7 +10,7 @@ use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
 use crate::oci::{Digest, Repository, Tag};
 use crate::trust::{Candidate, Decision, Recorded};
 
-use super::record::{Edges, Known, Signed};
+use super::record::{Edges, Known, Signed, TagSeen};
 
 /// Numbered steps from an empty file to today's shape. Steps are only ever added.
 const STEPS: [&str; 2] = [
@@ -245,14 +245,14 @@ impl Ledger {
     }
 
     /// Where a tag pointed when it was last seen.
-    pub async fn tag(&self, repository: &Repository, tag: &Tag) -> Result<Option<Digest>, LedgerError> {
+    pub async fn tag(&self, repository: &Repository, tag: &Tag) -> Result<Option<TagSeen>, LedgerError> {
         let key = (repository.to_string(), tag.to_string());
         self.read(move |connection| {
-            let found: Option<String> = connection
-                .prepare_cached("SELECT digest FROM tag WHERE repository = ?1 AND tag = ?2")?
-                .query_row(key, |row| row.get(0))
+            let found: Option<(String, String)> = connection
+                .prepare_cached("SELECT digest, seen_at FROM tag WHERE repository = ?1 AND tag = ?2")?
+                .query_row(key, |row| Ok((row.get(0)?, row.get(1)?)))
                 .optional()?;
-            Ok(found.and_then(|text| text.parse().ok()))
+            Ok(found.and_then(|(digest, at)| Some(TagSeen { digest: digest.parse().ok()?, at: at.parse().ok()? })))
         })
         .await
     }
@@ -392,7 +392,8 @@ mod tests {
         let ledger = Ledger::open(&path).unwrap();
         assert_eq!(ledger.parents(&repository, child, 8).await.unwrap(), [index]);
         assert_eq!(ledger.children(&repository, index, 8).await.unwrap(), [child]);
-        assert_eq!(ledger.tag(&repository, &tag).await.unwrap(), Some(index));
+        let seen = TagSeen { digest: index, at: Timestamp::UNIX_EPOCH };
+        assert_eq!(ledger.tag(&repository, &tag).await.unwrap(), Some(seen));
         assert!(ledger.parents(&other, child, 8).await.unwrap().is_empty(), "membership is per repository");
         assert_eq!(ledger.tag(&other, &tag).await.unwrap(), None);
     }
@@ -433,7 +434,7 @@ mod tests {
             first.execute("INSERT INTO tag VALUES (?1, ?2, ?3, ?4)", row).unwrap();
         }
         let ledger = Ledger::open(&path).unwrap();
-        assert_eq!(ledger.tag(&repository, &tag).await.unwrap(), Some(digest));
+        assert_eq!(ledger.tag(&repository, &tag).await.unwrap().map(|seen| seen.digest), Some(digest));
         let material = crate::trust::Material::Bundle("{}".into());
         let proof = Candidate { place: "referrers".to_owned(), material };
         ledger.record_attested(&repository, digest, vec![proof], Timestamp::UNIX_EPOCH).await.unwrap();

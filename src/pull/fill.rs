@@ -29,6 +29,12 @@ const PIECES_AT_ONCE: usize = 32;
 type Fetched = (Repository, Claim);
 type Running = Arc<Mutex<HashMap<Fetched, Incoming>>>;
 
+/// How much is fetched at once, and how long it is remembered that upstream has none.
+pub(super) struct Most {
+    pub(super) fetches: usize,
+    pub(super) absent_for: Duration,
+}
+
 /// All running fetches.
 #[derive(Clone)]
 pub(super) struct Fills {
@@ -36,6 +42,8 @@ pub(super) struct Fills {
     /// another.
     running: Running,
     failures: moka::sync::Cache<Fetched, PullError>,
+    /// What upstream said a moment ago that it does not have.
+    absent: moka::sync::Cache<Fetched, PullError>,
     suspects: moka::sync::Cache<Digest, ()>,
     store: Arc<DiskStore>,
     /// Shared out in turn among upstreams: one that hangs does not hold up the others.
@@ -45,16 +53,17 @@ pub(super) struct Fills {
 }
 
 impl Fills {
-    /// At most `most` fetches run at once; the others wait in turn.
-    pub(super) fn new(store: Arc<DiskStore>, most: usize, metrics: Arc<Metrics>, tasks: Tasks) -> Self {
+    /// So many fetches run at once; the others wait in turn.
+    pub(super) fn new(store: Arc<DiskStore>, most: Most, metrics: Arc<Metrics>, tasks: Tasks) -> Self {
         let memory = || moka::sync::Cache::builder().max_capacity(REMEMBERED).time_to_live(SUSPECT_FOR);
         let suspects = moka::sync::Cache::builder().max_capacity(REMEMBERED).time_to_live(SUSPECT_FOR).build();
         Self {
             running: Arc::default(),
             failures: memory().build(),
+            absent: moka::sync::Cache::builder().max_capacity(REMEMBERED).time_to_live(most.absent_for).build(),
             suspects,
             store,
-            places: FairPlaces::new(most),
+            places: FairPlaces::new(most.fetches),
             metrics,
             tasks,
         }
@@ -69,6 +78,9 @@ impl Fills {
     ) -> Result<(Incoming, CacheOutcome), PullError> {
         let mut running = self.running.lock().expect("no holder of this lock panics");
         let key = (repository.clone(), claim);
+        if let Some(absent) = self.absent.get(&key) {
+            return Err(absent);
+        }
         if let Some(incoming) = running.get(&key)
             && !matches!(incoming.progress(), Progress::Failed(_))
         {
@@ -142,6 +154,9 @@ impl Fills {
         let text = error.to_string();
         tracing::warn!(digest = %claim.digest, registry = %upstream.registry(), error = %text, "fetch failed; nothing kept");
         // Written down before the readers wake up and look.
+        if matches!(error, PullError::NotFound { .. }) {
+            self.absent.insert(fetched.clone(), error.clone());
+        }
         self.failures.insert(fetched, error);
         spool.fail(&text);
     }

@@ -13,7 +13,12 @@ pub(super) fn upstream_error(upstream: &Upstream, what: &str, error: &UpstreamEr
     let registry = upstream.registry().clone();
     match error {
         UpstreamError::NotFound { .. } => PullError::NotFound { registry, what: what.to_owned() },
-        error => PullError::Upstream { registry, detail: with_causes(error), retry_after: error.retry_after() },
+        error => PullError::Upstream {
+            registry,
+            detail: with_causes(error),
+            away: error.away().is_some(),
+            retry_after: error.retry_after(),
+        },
     }
 }
 

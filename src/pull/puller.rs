@@ -1,13 +1,14 @@
 //! The pipeline. Each step takes a value and gives a stronger one.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use bytes::{Bytes, BytesMut};
 
 use crate::clock::Clock;
 use crate::ledger::Ledger;
-use crate::oci::{Claim, Descriptor, Digest, RangeAsk, Reference, Registry, Repository, Tag};
+use crate::oci::{Claim, Descriptor, Digest, Manifest, RangeAsk, Reference, Registry, Repository, Tag};
 use crate::store::{DiskStore, HOLD_BACK, Incoming, Progress};
 use crate::tasks::Tasks;
 use crate::telemetry::{CacheOutcome, Metrics};
@@ -18,12 +19,13 @@ use crate::upstream::{SignatureLimits, TagPage, Upstream, Upstreams};
 use super::admit::{Admission, Gatekeeper, Memory};
 use super::error::{PullError, Refusal};
 use super::explain::{Explanation, Parent};
-use super::fill::Fills;
+use super::fill::{Fills, Most};
 use super::from_upstream::upstream_error;
 use super::membership::{Member, Membership};
 use super::places::Places;
 use super::question::Question;
-use super::resolve::Resolver;
+use super::refusals::Refusals;
+use super::resolve::{From, Resolver};
 use super::rollback::RollbackWatch;
 use super::servable::Servable;
 
@@ -32,6 +34,11 @@ const INSPECTIONS_MAX: usize = 4;
 
 /// Most referrers that are listed for a client.
 const REFERRERS_MAX: usize = 1000;
+
+/// How long it is remembered that upstream has no such tag or content, or that it was refused: for the GET that
+/// follows a HEAD, and for a crowd. So short that who pushes or signs something now does not come before its end. What
+/// could not be asked or checked is not remembered at all.
+pub const ABSENT_FOR: Duration = Duration::from_millis(500);
 
 /// What a puller is made of.
 pub struct PullerParts {
@@ -51,6 +58,8 @@ pub struct PullerParts {
     pub limits: SignatureLimits,
     /// How many fetches of blobs may run at once.
     pub fetches_max: usize,
+    /// How long it is remembered that upstream has none, or that something was refused: [`ABSENT_FOR`].
+    pub absent_for: Duration,
     /// Counts what happens.
     pub metrics: Arc<Metrics>,
 }
@@ -64,6 +73,7 @@ pub struct Puller {
     membership: Membership,
     resolver: Resolver,
     rollbacks: RollbackWatch,
+    refusals: Refusals,
     fills: Fills,
     inspections: Places,
 }
@@ -90,7 +100,8 @@ pub enum BlobWant {
 impl Puller {
     /// Ready to answer.
     pub fn new(parts: PullerParts) -> Self {
-        let PullerParts { policy, upstreams, store, ledger, clock, tasks, limits, fetches_max, metrics } = parts;
+        let PullerParts { policy, upstreams, store, ledger, clock, tasks, limits, fetches_max, absent_for, metrics } =
+            parts;
         let memory = Memory { store: Arc::clone(&store), ledger: ledger.clone() };
         let gatekeeper = Gatekeeper::new(memory, Arc::clone(&clock), limits, Arc::clone(&metrics), tasks.clone());
         Self {
@@ -99,8 +110,9 @@ impl Puller {
             membership: Membership::new(gatekeeper.clone(), ledger.clone(), Arc::clone(&clock)),
             gatekeeper,
             rollbacks: RollbackWatch::new(ledger.clone(), Arc::clone(&clock), Arc::clone(&metrics)),
-            resolver: Resolver::new(ledger, clock, tasks.clone()),
-            fills: Fills::new(Arc::clone(&store), fetches_max, metrics, tasks),
+            refusals: Refusals::new(absent_for),
+            resolver: Resolver::new(ledger, clock, absent_for, tasks.clone()),
+            fills: Fills::new(Arc::clone(&store), Most { fetches: fetches_max, absent_for }, metrics, tasks),
             store,
             inspections: Places::new(INSPECTIONS_MAX),
         }
@@ -153,21 +165,36 @@ impl Puller {
         reference: &Reference,
     ) -> Result<(Admission, CacheOutcome), PullError> {
         let (upstream, rule) = self.rule_for(repository, &reference.to_string())?;
-        let resolved = match reference {
-            Reference::Digest(digest) => (*digest, None),
-            Reference::Tag(tag) => {
-                let resolved = self.resolver.resolve(&upstream, repository, tag).await?;
-                (resolved.digest, resolved.manifest)
-            }
+        let about = |digest, rule, upstream| Question {
+            repository: repository.clone(),
+            rule,
+            upstream,
+            digest,
+            asked: reference.clone(),
         };
-        let (digest, given) = resolved;
-        let question = Question { repository: repository.clone(), rule, upstream, digest, asked: reference.clone() };
-        let admitted = self.gatekeeper.admit(question.clone(), given).await?;
-        if let Reference::Tag(tag) = reference {
-            self.rollbacks.look(&question, tag, admitted.0.verdict()).await?;
-            self.resolver.remember(repository, tag, digest).await;
+        let tag = match reference {
+            Reference::Digest(digest) => return self.pass_gate(&about(*digest, rule, upstream), None).await,
+            Reference::Tag(tag) => tag,
+        };
+        let mut resolved = self.resolver.resolve(&upstream, repository, tag).await?;
+        let question = about(resolved.digest, rule, upstream);
+        let (admission, cache) = self.pass_gate(&question, resolved.manifest.take()).await?;
+        self.rollbacks.look(&question, tag, admission.verdict()).await?;
+        self.resolver.remember(repository, tag, &resolved).await;
+        Ok((admission, if resolved.from == From::Stale { CacheOutcome::Stale } else { cache }))
+    }
+
+    async fn pass_gate(
+        &self,
+        question: &Question,
+        given: Option<Manifest>,
+    ) -> Result<(Admission, CacheOutcome), PullError> {
+        if let Some(no) = self.refusals.of(question) {
+            return Err(no);
         }
-        Ok(admitted)
+        let answer = self.gatekeeper.admit(question.clone(), given).await;
+        self.refusals.note(question, &answer);
+        answer
     }
 
     /// A blob, if a verified manifest of this repository names it.

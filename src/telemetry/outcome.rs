@@ -63,6 +63,8 @@ words! {
         Join = "join",
         /// From memory.
         Memory = "memory",
+        /// By a tag of which nobody could ask upstream: what it led to before.
+        Stale = "stale",
         /// There was no content to serve.
         None = "none",
     }

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use assay::clock::SystemClock;
+use assay::clock::{Clock, SystemClock};
 use assay::demo::Signer;
 use assay::http::{ListenerOptions, RegistryOptions, serve};
 use assay::ledger::Ledger;
@@ -13,7 +13,7 @@ use assay::pull::{Puller, PullerParts};
 use assay::store::DiskStore;
 use assay::tasks::Tasks;
 use assay::trust::{self, Demand, Enforcement, KeySigner, Pattern, Policy, PublicKey, Rule, Tlog};
-use assay::upstream::{NetworkOptions, Proxy as HttpProxy, SignatureLimits, UpstreamOptions, Upstreams};
+use assay::upstream::{Freshness, NetworkOptions, Proxy as HttpProxy, SignatureLimits, UpstreamOptions, Upstreams};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -29,6 +29,9 @@ pub struct Setup {
     pub network: NetworkOptions,
     pub limits: SignatureLimits,
     pub ca: Vec<Vec<u8>>,
+    pub freshness: Freshness,
+    pub absent_for: Duration,
+    pub clock: Arc<dyn Clock>,
 }
 
 /// A running Assay. Dropped, it stops at once, as if killed.
@@ -78,6 +81,10 @@ impl Setup {
             network,
             limits: SignatureLimits { deadline: Duration::from_secs(4), ..SignatureLimits::default() },
             ca: Vec::new(),
+            // Nothing is used again, so that what a test changes counts at once. See `freshness.rs` and `outage.rs`.
+            freshness: Freshness { tag_ttl: Duration::ZERO, stale_if_error: Duration::ZERO },
+            absent_for: Duration::ZERO,
+            clock: Arc::new(SystemClock),
         }
     }
 
@@ -89,15 +96,17 @@ impl Setup {
     pub fn puller(self, upstream: &NastyUpstream, folder: &Path, tasks: &Tasks) -> Puller {
         let mut options = UpstreamOptions::new(REGISTRY.parse().unwrap(), upstream.url().parse().unwrap());
         options.ca = self.ca;
+        options.freshness = self.freshness;
         Puller::new(PullerParts {
             policy: Arc::new(self.policy),
             upstreams: Arc::new(Upstreams::new(vec![options], self.network).unwrap()),
             store: Arc::new(DiskStore::open(folder).unwrap()),
             ledger: Ledger::open(&folder.join("ledger.sqlite")).unwrap(),
-            clock: Arc::new(SystemClock),
+            clock: self.clock,
             tasks: tasks.clone(),
             limits: self.limits,
             fetches_max: 64,
+            absent_for: self.absent_for,
             metrics: Arc::default(),
         })
     }

@@ -33,6 +33,8 @@ use super::settings::{self, LogFormat, LogLevel, Proxy, Settings};
 const SIGNATURE_DEADLINE: Duration = Duration::from_secs(10);
 /// Enough to fill a fast line; each costs a connection, a file and its buffers.
 const CONCURRENT_FETCHES: u32 = 64;
+/// More would only queue up over there.
+const PER_UPSTREAM: u32 = 64;
 const CACHE_DIR: &str = "/var/lib/assay";
 const ADMIN_LISTEN: &str = "127.0.0.1:5051";
 
@@ -101,9 +103,14 @@ fn network(written: Network, report: &mut Report<'_>) -> settings::Network {
 
 fn limits(written: Limits, report: &mut Report<'_>) -> settings::Limits {
     let fetches = value::within(written.concurrent_fetches.as_ref(), CONCURRENT_FETCHES, 1..=10_000, report);
+    let mut places = |written: Option<&Spanned<u32>>| value::within(written, PER_UPSTREAM, 1..=10_000, report) as usize;
+    let fetches_per_upstream = places(written.fetches_per_upstream.as_ref());
+    let requests_per_upstream = places(written.requests_per_upstream.as_ref());
     settings::Limits {
         signature_deadline: value::waiting(written.signature_deadline.as_ref(), SIGNATURE_DEADLINE, report),
         concurrent_fetches: fetches as usize,
+        fetches_per_upstream,
+        requests_per_upstream,
     }
 }
 

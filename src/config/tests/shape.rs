@@ -196,7 +196,7 @@ manifest_size = "4MiB"
     28 | manifest_size = "4MiB"
        | ^^^^^^^^^^^^^
        |
-       = help: known here: signature_deadline, concurrent_fetches
+       = help: known here: signature_deadline, concurrent_fetches, fetches_per_upstream, requests_per_upstream
     "#);
 }
 
