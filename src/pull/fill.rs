@@ -46,7 +46,7 @@ pub(super) struct Fills {
     absent: moka::sync::Cache<Fetched, PullError>,
     suspects: moka::sync::Cache<Digest, ()>,
     store: Arc<DiskStore>,
-    /// Shared out in turn among upstreams: one that hangs does not hold up the others.
+    /// Shared out in turn: neither a crowd for one repository nor an upstream that hangs holds up the others.
     places: FairPlaces,
     metrics: Arc<Metrics>,
     tasks: Tasks,
@@ -63,7 +63,7 @@ impl Fills {
             absent: moka::sync::Cache::builder().max_capacity(REMEMBERED).time_to_live(most.absent_for).build(),
             suspects,
             store,
-            places: FairPlaces::new(most.fetches),
+            places: FairPlaces::for_several(most.fetches),
             metrics,
             tasks,
         }
@@ -95,7 +95,7 @@ impl Fills {
         let (fills, repository) = (self.clone(), repository.clone());
         let landing = Landing { key, running: Arc::clone(&self.running) };
         self.tasks.spawn("fill", async move {
-            let place = fills.places.take(upstream.registry().as_str()).await;
+            let place = fills.places.take(&repository).await;
             let finish_line = spool.finish_line();
             fills.run(upstream, repository, spool).await;
             // Off the list before those who wait for it hear: they may want a fetch of their own.

@@ -58,7 +58,7 @@ pub struct PullerParts {
     pub limits: SignatureLimits,
     /// How many fetches of blobs may run at once.
     pub fetches_max: usize,
-    /// How long it is remembered that upstream has none, or that something was refused: [`ABSENT_FOR`].
+    /// How long an answer is used whatever becomes of it: "none", "no", and a tag before it is admitted. [`ABSENT_FOR`].
     pub absent_for: Duration,
     /// Counts what happens.
     pub metrics: Arc<Metrics>,

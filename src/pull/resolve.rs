@@ -57,7 +57,8 @@ pub(super) struct Resolver {
     ledger: Ledger,
     clock: Arc<dyn Clock>,
     led: moka::sync::Cache<Key, Led>,
-    absent: moka::sync::Cache<Key, PullError>,
+    /// Answers of a moment ago: also those that are not admitted yet, and "none".
+    lately: moka::sync::Cache<Key, Result<Resolved, PullError>>,
     flights: Flights<Key, Result<Resolved, PullError>>,
 }
 
@@ -76,12 +77,12 @@ struct Led {
 }
 
 impl Resolver {
-    /// That there is no such tag is remembered for `absent_for`.
-    pub(super) fn new(ledger: Ledger, clock: Arc<dyn Clock>, absent_for: Duration, tasks: Tasks) -> Self {
-        let memory = || moka::sync::Cache::builder().max_capacity(REMEMBERED);
-        let absent = moka::sync::Cache::builder().max_capacity(REMEMBERED).time_to_live(absent_for).build();
+    /// An answer is used for `a_moment`, whatever becomes of it.
+    pub(super) fn new(ledger: Ledger, clock: Arc<dyn Clock>, a_moment: Duration, tasks: Tasks) -> Self {
+        let led = moka::sync::Cache::builder().max_capacity(REMEMBERED).build();
+        let lately = moka::sync::Cache::builder().max_capacity(REMEMBERED).time_to_live(a_moment).build();
         let flights = Flights::new("resolve", tasks).renewed_after(ASK_AGAIN_AFTER);
-        Self { ledger, clock, led: memory().build(), absent, flights }
+        Self { ledger, clock, led, lately, flights }
     }
 
     /// Cancel safe.
@@ -101,8 +102,11 @@ impl Resolver {
         {
             return Ok(Resolved { digest: led.digest, manifest: None, from: From::Memory });
         }
-        if let Some(absent) = self.absent.get(&key) {
-            return Err(absent);
+        match self.lately.get(&key) {
+            Some(Ok(Resolved { from: From::Upstream(at), .. }))
+                if !Led::covers(at, freshness.tag_ttl, self.clock.now()) => {}
+            Some(answer) => return answer,
+            None => {}
         }
         let Some(led) = led.filter(|led| led.is_within(freshness.stale_if_error, self.clock.now())) else {
             return self.ask(upstream, &key, led.is_some()).await;
@@ -153,12 +157,14 @@ impl Resolver {
     async fn ask(&self, upstream: &Arc<Upstream>, key: &Key, is_known: bool) -> Result<Resolved, PullError> {
         let work = || {
             let (upstream, key, clock) = (Arc::clone(upstream), key.clone(), Arc::clone(&self.clock));
-            let absent = self.absent.clone();
+            let lately = self.lately.clone();
             async move {
-                let asked_at = clock.now();
-                let answer = ask(&upstream, &key, is_known, asked_at).await;
-                if let Err(error @ PullError::NotFound { .. }) = &answer {
-                    absent.insert(key, error.clone());
+                let answer = ask(&upstream, &key, is_known, clock.now()).await;
+                match &answer {
+                    // Its bytes are for whoever asked. Who comes now joins them at the gate.
+                    Ok(resolved) => lately.insert(key, Ok(Resolved { manifest: None, ..*resolved })),
+                    Err(PullError::NotFound { .. }) => lately.insert(key, answer.clone()),
+                    Err(_) => {}
                 }
                 answer
             }

@@ -52,7 +52,7 @@ impl Client {
         F: Future<Output = Result<T, UpstreamError>> + Send,
     {
         let started = Instant::now();
-        let waited = timeout(CALL_MAX, self.requests.take(ask.repository.path())).await;
+        let waited = timeout(CALL_MAX, self.requests.take(ask.repository)).await;
         let _place = waited.map_err(|_| UpstreamError::TimedOut { asked: ask.asked.clone() })?;
         let read = &read;
         let attempt = || async move { read(self.open(ask).await?).await };

@@ -122,7 +122,7 @@ impl Client {
     pub(super) async fn blob(&self, repository: &Repository, claim: Claim) -> Result<BlobStream, UpstreamError> {
         let ask = self.ask_blob(repository, claim);
         let deadline = Instant::now() + blob_time(claim.size);
-        let place = timeout_at(deadline, self.blobs.take(repository.path()))
+        let place = timeout_at(deadline, self.blobs.take(repository))
             .await
             .map_err(|_| UpstreamError::TimedOut { asked: ask.asked.clone() })?;
         let left = deadline.saturating_duration_since(Instant::now());

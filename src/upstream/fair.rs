@@ -6,8 +6,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::oneshot;
 
-/// A number of places. Who waits for one stands in a row; the first of each row are served in turn, and no row holds
-/// more than three quarters of all places, so that the next one finds some free. Clones share the places.
+use crate::oci::{Registry, Repository};
+
+/// A number of places. Who waits for one stands in a row, one for each repository; the first of each row are served in
+/// turn. No repository holds more than three quarters, so that the next one finds some free. Clones share the places.
 #[derive(Clone, Debug)]
 pub struct FairPlaces(Arc<Shared>);
 
@@ -15,21 +17,23 @@ pub struct FairPlaces(Arc<Shared>);
 #[derive(Debug)]
 pub struct Place {
     /// `None`: it went to nobody.
-    of: Option<(Arc<Shared>, String)>,
+    of: Option<(Arc<Shared>, Repository)>,
 }
 
 #[derive(Debug)]
 struct Shared {
-    of_a_row: usize,
+    of_a_registry: usize,
+    of_a_repository: usize,
     state: Mutex<State>,
 }
 
 #[derive(Debug)]
 struct State {
     free: usize,
-    rows: HashMap<String, Row>,
-    /// Rows in which somebody waits, the next one first. None twice.
-    turns: VecDeque<String>,
+    registries: HashMap<Registry, usize>,
+    rows: HashMap<Repository, Row>,
+    /// Repositories for which somebody waits, the next one first. None twice.
+    turns: VecDeque<Repository>,
 }
 
 #[derive(Debug, Default)]
@@ -39,33 +43,44 @@ struct Row {
 }
 
 impl FairPlaces {
-    /// So many places, at least one.
+    /// So many places (at least one) at one registry.
     pub fn new(places: usize) -> Self {
         let places = places.max(1);
-        let state = State { free: places, rows: HashMap::new(), turns: VecDeque::new() };
-        Self(Arc::new(Shared { of_a_row: places - places / 4, state: Mutex::new(state) }))
+        Self::bounded(places, places)
+    }
+
+    /// So many places (at least one) for work at several registries. None of these holds more than three quarters, so
+    /// that one that hangs leaves the others some.
+    pub fn for_several(places: usize) -> Self {
+        let places = places.max(1);
+        Self::bounded(places, most(places))
+    }
+
+    fn bounded(places: usize, of_a_registry: usize) -> Self {
+        let state = State { free: places, registries: HashMap::new(), rows: HashMap::new(), turns: VecDeque::new() };
+        Self(Arc::new(Shared { of_a_registry, of_a_repository: most(of_a_registry), state: Mutex::new(state) }))
     }
 
     /// Waits for a place, for as long as the caller likes. Cancel safe; who is dropped while waiting loses their
     /// place in the row. How many wait is for the caller to bound: a client's request each.
-    pub async fn take(&self, row: &str) -> Place {
+    pub async fn take(&self, repository: &Repository) -> Place {
         let turn = {
             let mut state = self.0.state();
-            let State { free, rows, turns } = &mut *state;
-            let waiting_for = rows.entry(row.to_owned()).or_default();
-            if *free > 0 && waiting_for.held < self.0.of_a_row && waiting_for.waiting.is_empty() {
-                *free -= 1;
-                waiting_for.held += 1;
-                return Place { of: Some((Arc::clone(&self.0), row.to_owned())) };
+            let is_first = state.rows.get(repository).is_none_or(|row| row.waiting.is_empty());
+            if is_first && state.free > 0 && self.0.may_hold(&state, repository) {
+                state.hold(repository);
+                return Place { of: Some((Arc::clone(&self.0), repository.clone())) };
             }
             let (sender, turn) = oneshot::channel();
+            let State { rows, turns, .. } = &mut *state;
+            let row = rows.entry(repository.clone()).or_default();
             // Now and then, those who left.
-            if waiting_for.waiting.len().is_power_of_two() {
-                waiting_for.waiting.retain(|waiting| !waiting.is_closed());
+            if row.waiting.len().is_power_of_two() {
+                row.waiting.retain(|waiting| !waiting.is_closed());
             }
-            waiting_for.waiting.push_back(sender);
-            if !turns.iter().any(|next| next == row) {
-                turns.push_back(row.to_owned());
+            row.waiting.push_back(sender);
+            if !turns.contains(repository) {
+                turns.push_back(repository.clone());
             }
             turn
         };
@@ -73,54 +88,74 @@ impl FairPlaces {
     }
 }
 
+/// Three quarters, but one at least.
+fn most(places: usize) -> usize {
+    places - places / 4
+}
+
 impl Shared {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn may_hold(&self, state: &State, repository: &Repository) -> bool {
+        let held = |held: Option<usize>, most: usize| held.unwrap_or_default() < most;
+        held(state.rows.get(repository).map(|row| row.held), self.of_a_repository)
+            && held(state.registries.get(repository.registry()).copied(), self.of_a_registry)
+    }
+
     /// Hands free places to those whose turn it is.
     fn hand_on(self: &Arc<Self>, state: &mut State) {
-        let State { free, rows, turns } = state;
-        let may_hold =
-            |rows: &HashMap<String, Row>, name: &String| rows.get(name).is_some_and(|row| row.held < self.of_a_row);
-        while *free > 0
-            && let Some(next) = turns.iter().position(|name| may_hold(rows, name))
-            && let Some(name) = turns.remove(next)
-            && let Some(row) = rows.get_mut(&name)
+        while state.free > 0
+            && let Some(next) = state.turns.iter().position(|row| self.may_hold(state, row))
+            && let Some(repository) = state.turns.remove(next)
         {
-            while let Some(waiting) = row.waiting.pop_front() {
-                let place = Place { of: Some((Arc::clone(self), name.clone())) };
-                match waiting.send(place) {
+            while let Some(waiting) = state.rows.get_mut(&repository).and_then(|row| row.waiting.pop_front()) {
+                match waiting.send(Place { of: Some((Arc::clone(self), repository.clone())) }) {
                     Ok(()) => {
-                        *free -= 1;
-                        row.held += 1;
+                        state.hold(&repository);
                         break;
                     }
                     // Who waited has left. Not given back: it was never taken.
                     Err(mut place) => place.of = None,
                 }
             }
-            match row.waiting.is_empty() {
-                false => turns.push_back(name),
-                true if row.held == 0 => drop(rows.remove(&name)),
-                true => {}
+            match state.rows.get(&repository) {
+                Some(row) if !row.waiting.is_empty() => state.turns.push_back(repository),
+                Some(row) if row.held == 0 => drop(state.rows.remove(&repository)),
+                _ => {}
             }
+        }
+    }
+}
+
+impl State {
+    fn hold(&mut self, repository: &Repository) {
+        self.free -= 1;
+        self.rows.entry(repository.clone()).or_default().held += 1;
+        *self.registries.entry(repository.registry().clone()).or_default() += 1;
+    }
+
+    fn give_back(&mut self, repository: &Repository) {
+        self.free += 1;
+        if let Some(row) = self.rows.get_mut(repository) {
+            row.held -= 1;
+            if row.held == 0 && row.waiting.is_empty() {
+                self.rows.remove(repository);
+            }
+        }
+        if let Some(held) = self.registries.get_mut(repository.registry()) {
+            *held -= 1;
         }
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let Some((shared, name)) = self.of.take() else { return };
+        let Some((shared, repository)) = self.of.take() else { return };
         let mut state = shared.state();
-        state.free += 1;
-        if let Some(row) = state.rows.get_mut(&name) {
-            row.held -= 1;
-        }
+        state.give_back(&repository);
         shared.hand_on(&mut state);
-        if state.rows.get(&name).is_some_and(|row| row.held == 0 && row.waiting.is_empty()) {
-            state.rows.remove(&name);
-        }
     }
 }
 
@@ -130,50 +165,73 @@ mod tests {
     use futures_util::FutureExt as _;
     use futures_util::future::BoxFuture;
 
-    fn wait<'a>(places: &'a FairPlaces, row: &'a str) -> BoxFuture<'a, Place> {
-        let mut waiting: BoxFuture<'a, Place> = Box::pin(places.take(row));
-        assert!((&mut waiting).now_or_never().is_none(), "{row} has to wait");
+    fn repository(name: &str) -> Repository {
+        format!("reg.example/{name}").parse().unwrap()
+    }
+
+    fn take(places: &FairPlaces, name: &str) -> Option<Place> {
+        places.take(&repository(name)).now_or_never()
+    }
+
+    fn wait(places: &FairPlaces, name: &str) -> BoxFuture<'static, Place> {
+        let (places, row) = (places.clone(), repository(name));
+        let mut waiting: BoxFuture<'static, Place> = Box::pin(async move { places.take(&row).await });
+        assert!((&mut waiting).now_or_never().is_none(), "{name} has to wait");
         waiting
     }
 
     #[tokio::test]
     async fn a_crowd_leaves_room_for_the_next_one() {
         let places = FairPlaces::new(8);
-        let held: Vec<_> =
-            std::iter::repeat_with(|| places.take("crowd").now_or_never()).map_while(|place| place).collect();
-        assert_eq!(held.len(), 6);
-        assert!(places.take("single").now_or_never().is_some());
+        let crowd: Vec<_> = std::iter::from_fn(|| take(&places, "crowd")).collect();
+        assert_eq!(crowd.len(), 6);
+        assert!(take(&places, "single").is_some());
+    }
+
+    #[tokio::test]
+    async fn a_registry_leaves_room_for_the_next_one() {
+        let places = FairPlaces::for_several(16);
+        let at = |registry: &str, n: usize| {
+            let repository: Repository = format!("{registry}/app-{}", n % 3).parse().unwrap();
+            places.take(&repository).now_or_never()
+        };
+        let hangs: Vec<_> = (0..100).filter_map(|n| at("slow.example", n)).collect();
+        assert_eq!(hangs.len(), 12);
+        let (one, two) = (at("good.example", 0), at("good.example", 1));
+        assert!(one.is_some() && two.is_some());
+        drop(hangs);
+        assert!(at("slow.example", 0).is_some());
     }
 
     #[tokio::test]
     async fn the_first_of_each_row_are_served_in_turn() {
         let places = FairPlaces::new(1);
-        let held = places.take("a").await;
+        let held = take(&places, "a");
         let (a1, a2, a3) = (wait(&places, "a"), wait(&places, "a"), wait(&places, "a"));
         let (b1, c1) = (wait(&places, "b"), wait(&places, "c"));
         drop(held);
         for turn in [a1, b1, c1, a2, a3] {
             let place = turn.now_or_never().expect("its turn");
-            assert!(places.take("d").now_or_never().is_none());
+            assert!(take(&places, "d").is_none());
             drop(place);
         }
-        assert!(places.take("d").now_or_never().is_some(), "those who left hold nothing");
+        assert!(take(&places, "d").is_some(), "those who left hold nothing");
     }
 
     #[tokio::test]
     async fn who_leaves_is_passed_over_and_forgotten() {
         let places = FairPlaces::new(1);
-        let held = places.take("a").await;
+        let held = take(&places, "a");
         let (left, late, next) = (wait(&places, "a"), wait(&places, "b"), wait(&places, "a"));
         drop(left);
         drop(held);
         drop(late);
         assert!(next.now_or_never().is_some());
-        let held = places.take("a").await;
+        let held = take(&places, "a");
         for _ in 0..1000 {
             drop(wait(&places, "a"));
         }
-        assert!(places.0.state().rows["a"].waiting.len() < 10);
+        assert!(places.0.state().rows[&repository("a")].waiting.len() < 10);
         drop(held);
         assert!(places.0.state().rows.is_empty());
     }

@@ -34,9 +34,15 @@ fn setup(signer: &Signer, clock: &Arc<ManualClock>) -> Setup {
 
 impl World {
     async fn new() -> Self {
+        Self::with(Duration::ZERO).await
+    }
+
+    /// Answers are used for `a_moment`, whatever becomes of them.
+    async fn with(a_moment: Duration) -> Self {
         let (upstream, signer) = (NastyUpstream::start().await, Signer::generate().unwrap());
         let clock = Arc::new(ManualClock::new(SystemClock.now()));
-        let proxy = setup(&signer, &clock).start(&upstream).await;
+        let setup = Setup { absent_for: a_moment, ..setup(&signer, &clock) };
+        let proxy = setup.start(&upstream).await;
         Self { upstream, signer, clock, proxy }
     }
 
@@ -79,21 +85,27 @@ async fn a_tag_is_asked_for_once_within_its_time_and_then_by_head() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_crowd_whose_tag_grew_old_costs_one_head() {
-    let world = World::new().await;
+    let world = World::with(Duration::from_secs(60)).await;
     let image = world.push("1.0", "Hello");
-    let path = world.path("1.0");
-    assert_eq!(get(world.proxy.address, &path).await.status, StatusCode::OK);
-    world.pass(TTL);
+    // The ledger of an earlier run, too old to be used without asking.
+    let World { upstream, signer, clock, proxy } = world;
+    assert_eq!(get(proxy.address, &proxy.manifest_path("app", "1.0")).await.status, StatusCode::OK);
+    let folder = proxy.stop().await;
+    clock.set(clock.now() + SignedDuration::try_from(TTL).unwrap());
+    let setup = Setup { absent_for: Duration::from_secs(60), ..setup(&signer, &clock) };
+    let proxy = setup.start_in(&upstream, folder).await;
+    let path = proxy.manifest_path("app", "1.0");
     let gate = Gate::new();
-    world.upstream.misbehave(PathMatch::manifest("1.0"), Misbehaviour::HoldHeaders(gate.clone()));
-    let crowd = join_all((0..50).map(|_| get(world.proxy.address, &path)));
+    upstream.misbehave(PathMatch::manifest("1.0"), Misbehaviour::HoldHeaders(gate.clone()));
+    let crowd = join_all((0..50).map(|_| get(proxy.address, &path)));
     let open = async {
         gate.wait_started(1).await;
         gate.release();
     };
+    // Also those who come when the answer is here and nothing is admitted yet.
     let (answers, ()) = tokio::join!(crowd, open);
     assert!(answers.iter().all(|got| got.body == image.index.bytes));
-    assert_eq!(world.upstream.count(&PathMatch::manifest("1.0").head()), 1);
+    assert_eq!(upstream.count(&PathMatch::manifest("1.0").head()), 1);
 }
 
 /// The sibling of all others here: zero means always.
