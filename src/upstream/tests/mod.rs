@@ -2,6 +2,7 @@
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "tests play the other side, too")]
 
 mod content;
+mod failing;
 mod fake;
 mod finding;
 mod floods;
