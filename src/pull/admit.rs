@@ -163,7 +163,7 @@ impl Gatekeeper {
         }
         let key = (question.key(), question.may_be_artefact());
         let parts = Arc::clone(&self.0);
-        let had_bytes = parts.stored(question.digest).await.is_some();
+        let had_bytes = parts.store.has(question.digest).await;
         let work = || async move { parts.admit(&question, given).await };
         let admission = self
             .0

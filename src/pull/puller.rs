@@ -152,7 +152,7 @@ impl Puller {
         repository: &Repository,
         reference: &Reference,
     ) -> Result<(Admission, CacheOutcome), PullError> {
-        let (upstream, rule) = self.rule_for(repository, &reference.to_string())?;
+        let (upstream, rule) = self.rule_for(repository, reference)?;
         let resolved = match reference {
             Reference::Digest(digest) => (*digest, None),
             Reference::Tag(tag) => {
@@ -172,7 +172,7 @@ impl Puller {
 
     /// A blob, if a verified manifest of this repository names it.
     pub async fn blob(&self, repository: &Repository, digest: Digest, want: BlobWant) -> Result<Answer, PullError> {
-        let (upstream, rule) = self.rule_for(repository, &digest.to_string())?;
+        let (upstream, rule) = self.rule_for(repository, &digest)?;
         let question =
             Question { repository: repository.clone(), rule, upstream, digest, asked: Reference::Digest(digest) };
         match self.membership.admit(&question).await? {
@@ -302,7 +302,7 @@ impl Puller {
         n: Option<u32>,
         last: Option<&Tag>,
     ) -> Result<TagPage, PullError> {
-        let (upstream, _) = self.rule_for(repository, "tags")?;
+        let (upstream, _) = self.rule_for(repository, &"tags")?;
         Box::pin(upstream.tags(repository, n, last))
             .await
             .map_err(|e| upstream_error(&upstream, &repository.to_string(), &e))
@@ -310,7 +310,7 @@ impl Puller {
 
     /// What refers to a digest, from the referrers API or the fallback tag.
     pub async fn referrers(&self, repository: &Repository, subject: Digest) -> Result<Vec<Descriptor>, PullError> {
-        let (upstream, _) = self.rule_for(repository, &subject.to_string())?;
+        let (upstream, _) = self.rule_for(repository, &subject)?;
         let fail = |error| upstream_error(&upstream, &format!("referrers of {subject}"), &error);
         if let Some(referrers) = Box::pin(upstream.referrers(repository, subject, REFERRERS_MAX)).await.map_err(fail)? {
             return Ok(referrers.descriptors);
@@ -324,7 +324,11 @@ impl Puller {
     }
 
     /// Closed world: an unknown registry is never contacted, and without a rule nothing is.
-    fn rule_for(&self, repository: &Repository, asked: &str) -> Result<(Arc<Upstream>, Arc<Rule>), PullError> {
+    fn rule_for(
+        &self,
+        repository: &Repository,
+        asked: &dyn std::fmt::Display,
+    ) -> Result<(Arc<Upstream>, Arc<Rule>), PullError> {
         let registry = repository.registry();
         let upstream = self.upstreams.get(registry).ok_or_else(|| PullError::UnknownRegistry(registry.clone()))?;
         let policy = self.policy.load();
@@ -332,7 +336,7 @@ impl Puller {
             let hint = policy.no_rule_hint();
             PullError::Refused(Box::new(Refusal {
                 repository: repository.clone(),
-                asked: asked.to_owned(),
+                asked: asked.to_string(),
                 reason: Reason::NoPolicy,
                 rule: None,
                 detail: "no rule covers this repository".to_owned(),
