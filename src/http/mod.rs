@@ -10,6 +10,7 @@ mod admin;
 mod body;
 mod conditional;
 mod connection;
+mod file_socket;
 #[cfg(test)]
 mod fixture;
 #[cfg(fuzzing)]

@@ -23,6 +23,7 @@ mod rollback;
 mod servable;
 mod tail;
 
+pub use crate::store::{FileSlice, Piece};
 pub use crate::upstream::TagPage;
 pub use admit::Admission;
 pub use error::{PullError, Refusal};

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::oci::{ByteRange, Claim, Digest, Manifest};
-use crate::store::{Incoming, StoredBlob, StoredError, StoredReader};
+use crate::store::{Incoming, Piece, StoredBlob, StoredError, StoredReader};
 use crate::trust::{AdmittedBlob, Artefact, Inspected, Verdict, Verified};
 
 use super::tail::Tail;
@@ -176,7 +176,15 @@ impl Servable {
 }
 
 impl Content {
-    /// The next piece, `None` at the end. Cancel safe.
+    /// The next piece, which may be a part of a file that nobody has read yet; `None` at the end. Cancel safe.
+    pub async fn next_piece(&mut self) -> Result<Option<Piece>, ContentError> {
+        match self {
+            Self::Stored(reader) => Ok(reader.next_piece().await?),
+            other => Ok(other.next().await?.map(Piece::Memory)),
+        }
+    }
+
+    /// The next piece in memory, `None` at the end. Cancel safe.
     pub async fn next(&mut self) -> Result<Option<Bytes>, ContentError> {
         match self {
             Self::Nothing => Ok(None),

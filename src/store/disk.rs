@@ -6,18 +6,18 @@
 //! DIR/spool/<n>                   content on its way in, nameless where that can be; emptied at start
 //! ```
 
-use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 
 use crate::oci::{Claim, Digest};
 
+use super::known::Known;
 use super::on_disk::{self, Identity};
 use super::spool::{Sealed, Spool, SpoolError};
 use super::stored::StoredBlob;
@@ -28,8 +28,7 @@ pub struct DiskStore {
     folder: PathBuf,
     root: File,
     next_spool: AtomicU64,
-    /// What this process hashed, and which file it was. Forgetting an entry costs one hashing.
-    hashed: Arc<Mutex<HashMap<Digest, Identity>>>,
+    known: Arc<Known>,
     _lock: File,
 }
 
@@ -83,7 +82,7 @@ impl DiskStore {
             removed.map_err(at("remove", &path))?;
         }
         let root = on_disk::open_folder(&blobs).map_err(at("open", &blobs))?;
-        Ok(Self { folder: folder.to_owned(), root, next_spool: AtomicU64::new(0), hashed: Arc::default(), _lock: lock })
+        Ok(Self { folder: folder.to_owned(), root, next_spool: AtomicU64::new(0), known: Arc::default(), _lock: lock })
     }
 
     /// The folder, for files that lie beside the blobs.
@@ -131,13 +130,26 @@ impl DiskStore {
     /// Opens stored content; `None` when there is none. A file that is not what we put there (a link,
     /// another length) counts as none and is removed.
     pub async fn open_blob(&self, claim: Claim) -> Result<Option<StoredBlob>, StoreError> {
-        let Some((file, identity)) = self.open_file(claim.digest).await? else { return Ok(None) };
+        let open = self.known.open(claim.digest);
+        let (is_open, found) = match open {
+            Some(open) => (true, Some(open)),
+            None => (false, self.open_file(claim.digest).await?),
+        };
+        let Some((file, identity)) = found else { return Ok(None) };
         if identity.size() != claim.size {
             // Either the file or the claim is wrong. The claim's own fetch will tell.
             return Ok(None);
         }
-        let known = self.hashed.lock().expect("no holder of this lock panics").get(&claim.digest) == Some(&identity);
-        Ok(Some(StoredBlob::new(claim, self.path(claim.digest), file, identity, known, Arc::clone(&self.hashed))))
+        let is_hashed = is_open || self.known.is_hashed(claim.digest, &identity);
+        if is_hashed && !is_open {
+            self.known.keep_open(claim.digest, &file, &identity);
+        }
+        Ok(Some(StoredBlob::new(claim, self.path(claim.digest), file, identity, is_hashed, Arc::clone(&self.known))))
+    }
+
+    /// Whether there is a file for this content. Says nothing about its bytes.
+    pub async fn has(&self, digest: Digest) -> bool {
+        matches!(self.open_file(digest).await, Ok(Some(_)))
     }
 
     /// Reads small stored content whole and hashes it; `None` when there is none, when it is larger
@@ -167,10 +179,16 @@ impl DiskStore {
         self.commit(sealed).await.map_err(|error| SpoolError::Io { path, source: io::Error::other(error) })
     }
 
+    /// Closes the file of this content, if it is kept open, and forgets that it was hashed. Whoever removes content
+    /// calls this afterwards: the disk has its room back when the last reader is done.
+    pub fn forget(&self, digest: Digest) {
+        self.known.forget(digest);
+    }
+
     /// Removes content that is no longer what its name says.
     pub async fn remove_changed(&self, digest: Digest) {
         tracing::warn!(%digest, "stored content changed on disk; removed");
-        self.hashed.lock().expect("no holder of this lock panics").remove(&digest);
+        self.forget(digest);
         let path = self.path(digest);
         blocking(move || on_disk::remove_quietly(&path)).await;
     }

@@ -6,11 +6,14 @@
 
 mod buffer;
 mod disk;
+mod file_slice;
+mod known;
 mod on_disk;
 mod spool;
 mod stored;
 
 pub use disk::{DiskStore, StoreError};
+pub use file_slice::{FileSlice, Piece};
 pub use spool::{FinishLine, Incoming, Progress, Sealed, SealedAs, Spool, SpoolError, Unsealed};
 pub use stored::{StoredBlob, StoredError, StoredReader};
 

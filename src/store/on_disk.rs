@@ -1,7 +1,7 @@
 //! The few file operations that need care: no links are followed, nothing is world-readable.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, IoSliceMut};
 use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::Path;
@@ -15,6 +15,9 @@ use super::buffer::Buffer;
 
 /// Ten ticks of the coarsest clock that Linux stamps files with.
 const SETTLED_NS: i64 = 100_000_000;
+
+/// Twice what kernels read ahead at a time unless told otherwise.
+const SAMPLE_EVERY: usize = 256 * 1024;
 
 /// Where Linux shows the open files of a process; the only way to name one without privileges.
 const OWN_FILES: &str = "/proc/self/fd";
@@ -158,6 +161,16 @@ pub(super) async fn read_at(file: Arc<File>, offset: u64, length: usize) -> io::
     })
     .await
     .unwrap_or_else(|panic| Err(io::Error::other(panic)))
+}
+
+/// Whether the kernel seems to have `length` bytes at `offset` in memory. Asked by samples, since it reads
+/// ahead and forgets in larger steps than pages; a gap that they miss costs the asker one wait.
+pub(super) fn is_in_memory(file: &File, offset: u64, length: u64) -> bool {
+    let has = |at: u64| {
+        let mut byte = [0];
+        matches!(preadv2(file, &mut [IoSliceMut::new(&mut byte)], at, ReadWriteFlags::NOWAIT), Ok(1))
+    };
+    (offset..offset + length).step_by(SAMPLE_EVERY).all(has) && has((offset + length).saturating_sub(1))
 }
 
 /// Removes a file whose absence is what matters; an error is only logged.

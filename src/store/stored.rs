@@ -3,11 +3,10 @@
 //! What this process has not hashed since the file last changed is hashed while it is read, with the
 //! end held back as for content that is still arriving: a disk may lie as well as an upstream.
 
-use std::collections::HashMap;
 use std::fs::File;
 use std::io;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use bytes::Bytes;
 
@@ -15,18 +14,20 @@ use crate::oci::{ByteRange, Claim, Digest, Hasher};
 
 use super::HOLD_BACK;
 use super::buffer::PIECE;
+use super::file_slice::{FileSlice, Piece};
+use super::known::Known;
 use super::on_disk::{self, Identity};
 
 /// Content under its digest. It got there as a `Sealed`; whether the file is still that is known
 /// only once it was hashed.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct StoredBlob {
     claim: Claim,
     path: PathBuf,
     file: Arc<File>,
     identity: Identity,
-    hashed: Arc<Mutex<HashMap<Digest, Identity>>>,
-    known: bool,
+    known: Arc<Known>,
+    is_hashed: bool,
     /// Before the first byte was read; see [`Identity::is_settled`].
     settled: bool,
 }
@@ -34,7 +35,7 @@ pub struct StoredBlob {
 /// Reads stored content from one end to the other.
 #[derive(Debug)]
 pub struct StoredReader {
-    blob: StoredBlob,
+    blob: Arc<StoredBlob>,
     at: u64,
     end: u64,
     /// Runs until the content is known to be right.
@@ -64,11 +65,11 @@ impl StoredBlob {
         path: PathBuf,
         file: Arc<File>,
         identity: Identity,
-        known: bool,
-        hashed: Arc<Mutex<HashMap<Digest, Identity>>>,
+        is_hashed: bool,
+        known: Arc<Known>,
     ) -> Self {
         let settled = identity.is_settled();
-        Self { claim, path, file, identity, hashed, known, settled }
+        Self { claim, path, file, identity, known, is_hashed, settled }
     }
 
     /// Which content.
@@ -79,38 +80,42 @@ impl StoredBlob {
     /// Reads everything.
     pub fn read_whole(self) -> StoredReader {
         let end = self.claim.size;
-        let check = (!self.known).then(Check::default);
-        StoredReader { blob: self, at: 0, end, check }
+        let check = (!self.is_hashed).then(Check::default);
+        StoredReader { blob: Arc::new(self), at: 0, end, check }
     }
 
     /// Reads a part. A part of content that was not hashed yet waits until all of it is, because for
     /// HTTP the part is complete by itself.
     pub async fn read_range(self, range: ByteRange) -> Result<StoredReader, StoredError> {
         let blob = self.hash_if_needed().await?;
-        Ok(StoredReader { blob, at: range.start, end: range.end, check: None })
+        Ok(StoredReader { blob: Arc::new(blob), at: range.start, end: range.end, check: None })
     }
 
     /// Hashes content that was not hashed since it last changed. Afterwards its first byte is as
     /// good as its last.
     pub async fn hash_if_needed(self) -> Result<Self, StoredError> {
-        if self.known {
+        if self.is_hashed {
             return Ok(self);
         }
         let mut reader = self.read_whole();
         while reader.next().await?.is_some() {}
-        Ok(Self { known: true, ..reader.blob })
+        Ok(Self { is_hashed: true, ..Arc::unwrap_or_clone(reader.blob) })
     }
 
     /// Removes what is no longer what its name says, so that the next pull fetches it again.
     fn forget(&self) {
         let digest = self.claim.digest;
         tracing::warn!(%digest, "stored content changed on disk; removed");
-        self.hashed.lock().expect("no holder of this lock panics").remove(&digest);
+        self.known.forget(digest);
         on_disk::remove_quietly(&self.path);
     }
 
+    pub(super) fn file(&self) -> &File {
+        &self.file
+    }
+
     /// Whether the file is still the one that was opened, in the state in which it was.
-    fn confirm_unchanged(&self) -> Result<(), StoredError> {
+    pub(super) fn confirm_unchanged(&self) -> Result<(), StoredError> {
         let digest = self.claim.digest;
         if self.identity.is_untouched(&self.file).map_err(|e| StoredError::Io(digest, e))? {
             return Ok(());
@@ -128,14 +133,32 @@ impl StoredBlob {
         // What was hashed is what was read. What will be read is that only if the file stays as it is.
         let unchanged = Identity::of(&self.file).map_err(|e| StoredError::Io(digest, e))? == self.identity;
         if self.settled && unchanged {
-            self.hashed.lock().expect("no holder of this lock panics").insert(digest, self.identity);
+            self.known.hashed(digest, self.identity);
         }
         Ok(())
     }
 }
 
 impl StoredReader {
-    /// The next piece, `None` at the end. Cancel safe: a dropped call reads the same piece again.
+    /// The next piece, which may be a part of the file that nobody has read yet. The end never is: it
+    /// leaves only after all that was sent before it turned out to be right. Cancel safe.
+    pub async fn next_piece(&mut self) -> Result<Option<Piece>, StoredError> {
+        let before_the_end = (self.end - self.at).saturating_sub(FileSlice::END);
+        if self.check.is_none() && before_the_end > 0 {
+            // A fast client could keep this thread to itself otherwise: nothing here ever waits.
+            tokio::task::yield_now().await;
+            let length = before_the_end.min(FileSlice::MAX as u64);
+            // Sending what must come from the disk first would hold up this thread.
+            if on_disk::is_in_memory(self.blob.file(), self.at, length) {
+                let slice = FileSlice::new(Arc::clone(&self.blob), self.at, length);
+                self.at += length;
+                return Ok(Some(Piece::File(slice)));
+            }
+        }
+        Ok(self.next().await?.map(Piece::Memory))
+    }
+
+    /// The next piece in memory, `None` at the end. Cancel safe: a dropped call reads the same piece again.
     ///
     /// The last [`HOLD_BACK`] bytes come only after the whole was found right.
     pub async fn next(&mut self) -> Result<Option<Bytes>, StoredError> {

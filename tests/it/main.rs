@@ -13,6 +13,7 @@ mod fixtures;
 mod fixtures_keyless;
 mod fuzz_seeds;
 mod gate;
+mod hot_files;
 mod lies;
 mod parents;
 mod platforms;
