@@ -16,6 +16,9 @@ use super::support::{NastyUpstream, REGISTRY};
 /// The repository of the image that everybody serves.
 pub const REPOSITORY: &str = "app";
 
+/// What Linux counts processor time in for programs, whatever its own clock does.
+const TICKS_PER_SECOND: f64 = 100.0;
+
 /// What is served, and with which certificate.
 pub struct Stock<'a> {
     pub image: &'a BuiltImage,
@@ -181,8 +184,7 @@ listen = "{admin}"
 
     /// Processor time of it and its workers so far, in seconds.
     pub fn cpu(&self) -> f64 {
-        let ticks = rustix::param::clock_ticks_per_second() as f64;
-        self.pids().into_iter().map(|pid| cpu_ticks(pid) as f64 / ticks).sum()
+        self.pids().into_iter().map(|pid| cpu_ticks(pid) as f64 / TICKS_PER_SECOND).sum()
     }
 
     /// Anonymous memory of it and its workers, in MiB.

@@ -205,7 +205,7 @@ mod tests {
         let length = slice.left();
         let stand_in = socket.outlet().put(slice);
         assert_eq!(stand_in.len(), length);
-        let sending = tokio::spawn(async move {
+        let sending = async move {
             let mut sent = 0;
             while sent < 4 + length {
                 let (head, body) = (&b"head"[sent.min(4)..], &stand_in[sent.saturating_sub(4)..]);
@@ -213,10 +213,10 @@ mod tests {
             }
             assert!(!socket.outlet().waits());
             socket.write_all(b"end").await.unwrap();
-        });
+        };
         let mut got = Vec::new();
-        client.read_to_end(&mut got).await.unwrap();
-        sending.await.unwrap();
+        let (read, ()) = tokio::join!(client.read_to_end(&mut got), sending);
+        read.unwrap();
         assert_eq!(got, [b"head", &image.layer()[..length], b"end"].concat());
     }
 
@@ -225,7 +225,8 @@ mod tests {
         let image = Image::new().await;
         let (mut socket, mut client) = pair().await;
         let stand_in = socket.outlet().put(slice(&image).await);
-        assert!(socket.write(&stand_in.to_vec()).await.is_err(), "a copy of it");
+        let copy = stand_in.to_vec();
+        assert!(socket.write(&copy).await.is_err(), "a copy of it");
         assert!(socket.write(b"head").await.is_err(), "something else");
         assert!(socket.write(&stand_in[1..]).await.is_err(), "a part of it");
         let (mut other, _) = pair().await;
