@@ -14,6 +14,9 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
+/// Without it, docker-registry has no indexes.
+const ACCEPT: &str = "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json";
+
 /// How to speak to a server.
 #[derive(Clone)]
 pub enum Wire {
@@ -79,7 +82,8 @@ impl Client {
 }
 
 async fn one(socket: &mut dyn Stream, buffer: &mut [u8], method: &Method, path: &str) -> Instant {
-    socket.write_all(format!("{method} {path} HTTP/1.1\r\nhost: bench\r\n\r\n").as_bytes()).await.unwrap();
+    let request = format!("{method} {path} HTTP/1.1\r\nhost: bench\r\naccept: {ACCEPT}\r\n\r\n");
+    socket.write_all(request.as_bytes()).await.unwrap();
     let (mut got, mut whole, mut first) = (0, None, None);
     while whole.is_none_or(|whole| got < whole) {
         // Until the head is complete, what comes is kept; afterwards only counted.
