@@ -177,6 +177,7 @@ impl Auth {
             accept: None,
             authorization: login.as_ref(),
             purpose: Purpose::Realm,
+            from: 0,
         };
         let answer = self.transport.send(&asked, request).await?;
         match answer.status().as_u16() {

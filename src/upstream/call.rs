@@ -22,6 +22,8 @@ pub(super) struct Ask<'a> {
     pub(super) url: Url,
     pub(super) accept: &'static str,
     pub(super) asked: Asked,
+    /// Only the bytes from here on; who does not know ranges answers with all of them.
+    pub(super) from: u64,
 }
 
 /// An answer that is no redirect.
@@ -59,7 +61,7 @@ impl Client {
         retry::run(&ask.asked, self.retries, longest.min(CALL_MAX), || self.open(ask)).await
     }
 
-    /// One attempt, with a login where one is wanted. Only a 200 with plain content comes back.
+    /// One attempt, with a login where one is wanted. Only plain content comes back.
     async fn open(&self, ask: &Ask<'_>) -> Result<Answer, UpstreamError> {
         let known = self.auth.known(ask.repository).await;
         let mut landed = self.follow(ask, known.as_ref().map(|grant| grant.header())).await?;
@@ -76,6 +78,7 @@ impl Client {
         }
         match landed.answer.status() {
             StatusCode::OK => landed.answer.refuse_encoded(),
+            StatusCode::PARTIAL_CONTENT if ask.from > 0 => landed.answer.refuse_encoded(),
             StatusCode::UNAUTHORIZED if !landed.at_home => Err(UpstreamError::Unauthorized {
                 asked: landed.answer.asked().clone(),
                 why: "the redirect's target wants a login, but ours is for the registry itself only".to_owned(),
@@ -95,6 +98,7 @@ impl Client {
                 url: &url,
                 accept: Some(ask.accept),
                 authorization: login.filter(|_| at_home),
+                from: ask.from,
                 purpose: Purpose::Redirect,
             };
             let answer = self.transport.send(&ask.asked, request).await?;

@@ -9,13 +9,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 use http::header::{CONTENT_TYPE, HeaderName};
-use http::{HeaderValue, Method};
+use http::{HeaderValue, Method, StatusCode};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout_at};
 use url::Url;
 
 use super::auth::Auth;
-use super::body::{BlobStream, Pace};
+use super::body::{BlobStream, Pace, Span};
 use super::call::Ask;
 use super::credentials::Logins;
 use super::error::{Asked, SetupError, UpstreamError};
@@ -113,25 +113,33 @@ impl Client {
         self.call(&ask, |answer| read_manifest(answer, want, limit)).await
     }
 
-    /// Starts to fetch a blob; returns when the headers are here. The bytes are counted, **not** hashed:
-    /// that is the spool's work. The stream has 5 minutes, plus a second for each 32 KiB of its size.
+    /// Starts to fetch a blob from byte `from` on; returns when the headers are here. The bytes are counted,
+    /// **not** hashed: that is for whoever reads them. Each try asks the registry itself: the place that it
+    /// sent us to the last time may have moved or expired.
     ///
     /// # Errors
-    /// `Lied` at once when another length than `claim.size` is announced or the content is encoded; see
-    /// [`UpstreamError`] and [`BlobStream`]. May wait for one of 64 places. Cancel safe.
-    pub(super) async fn blob(&self, repository: &Repository, claim: Claim) -> Result<BlobStream, UpstreamError> {
-        let ask = self.ask_blob(repository, claim);
-        let deadline = Instant::now() + blob_time(claim.size);
+    /// `Lied` at once when another length than `claim.size` or another beginning than `from` is announced,
+    /// or the content is encoded; `TimedOut` at `deadline`; see [`UpstreamError`] and [`BlobStream`]. May
+    /// wait for one of 64 places. Cancel safe.
+    pub(super) async fn blob_from(
+        &self,
+        repository: &Repository,
+        claim: Claim,
+        from: u64,
+        deadline: Instant,
+    ) -> Result<BlobStream, UpstreamError> {
+        let ask = Ask { from, ..self.ask_blob(repository, claim) };
         let permit = timeout_at(deadline, Arc::clone(&self.blobs).acquire_owned())
             .await
             .map_err(|_| UpstreamError::TimedOut { asked: ask.asked.clone() })?
             .expect("this semaphore is never closed");
         let left = deadline.saturating_duration_since(Instant::now());
         let answer = self.call_for_stream(&ask, left).await?;
-        check_length(&answer, claim)?;
+        let begins = begins_at(&answer, claim, from)?;
         let asked = answer.asked().clone();
         let pace = Pace { stall_after: self.read_timeout, deadline, permit: Some(permit) };
-        Ok(BlobStream::new(asked, answer.into_chunks().boxed(), claim.size, pace))
+        let wanted = Span { begins, from, size: claim.size };
+        Ok(BlobStream::new(asked, answer.into_chunks().boxed(), wanted, pace))
     }
 
     /// Fetches a whole blob into memory; its size and digest are those of `claim`.
@@ -165,7 +173,7 @@ impl Client {
         let prefix = self.url.path().trim_end_matches('/');
         url.set_path(&format!("{prefix}/v2/{}/{below}", repository.path()));
         let asked = Asked::new(what, host_of(&self.url));
-        Ask { repository, method: Method::GET, url, accept, asked }
+        Ask { repository, method: Method::GET, url, accept, asked, from: 0 }
     }
 
     fn ask_manifest<'a>(&self, repository: &'a Repository, reference: &Reference) -> Ask<'a> {
@@ -206,8 +214,8 @@ fn check_url(options: &UpstreamOptions) -> Result<(), SetupError> {
     Err(SetupError::Url { registry: options.registry.clone(), problem })
 }
 
-/// How long a blob of this size may take altogether.
-pub(super) fn blob_time(size: u64) -> Duration {
+/// How long a blob of this size may take altogether: 5 minutes, plus a second for each 32 KiB.
+pub fn blob_time(size: u64) -> Duration {
     BLOB_TIME_BASE.saturating_add(Duration::from_secs(size / BLOB_BYTES_PER_SECOND)).min(BLOB_TIME_MAX)
 }
 
@@ -243,6 +251,18 @@ async fn read_small(answer: Answer, claim: Claim) -> Result<Bytes, UpstreamError
         return Err(UpstreamError::Lied { asked, lie: format!("sends content that hashes to {got}") });
     }
     Ok(bytes)
+}
+
+/// Where the answer begins to a question for the bytes from `from` on: there, or at the beginning.
+fn begins_at(answer: &Answer, claim: Claim, from: u64) -> Result<u64, UpstreamError> {
+    if answer.status() != StatusCode::PARTIAL_CONTENT {
+        check_length(answer, claim)?;
+        return Ok(0);
+    }
+    match answer.content_range() {
+        Some((first, size)) if first == from && size.is_none_or(|size| size == claim.size) => Ok(from),
+        _ => Err(answer.lied(format!("was asked for the bytes from {from} on of {}, and sends others", claim.size))),
+    }
 }
 
 fn check_length(answer: &Answer, claim: Claim) -> Result<(), UpstreamError> {

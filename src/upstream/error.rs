@@ -139,6 +139,12 @@ pub enum UpstreamError {
 }
 
 impl UpstreamError {
+    /// How long to wait before asking once more, at least `backoff`; `None` when that is pointless, or
+    /// upstream wants a longer pause than anybody waits for.
+    pub fn pause(&self, backoff: Duration) -> Option<Duration> {
+        super::retry::delay(self, backoff)
+    }
+
     /// When the upstream wants us back, if it said so.
     pub fn retry_after(&self) -> Option<Duration> {
         match self {

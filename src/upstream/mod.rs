@@ -37,6 +37,7 @@ mod transport;
 mod upstreams;
 
 pub use body::BlobStream;
+pub use client::blob_time;
 pub use error::{Asked, Cause, SetupError, UpstreamError};
 pub use layout::{Layout, NotOneImage};
 pub use listing::TagPage;

@@ -56,7 +56,7 @@ pub(super) async fn run<T, F: Future<Output = Result<T, UpstreamError>>>(
 }
 
 /// How long to wait before trying again; `None` if that is pointless or too long.
-fn delay(error: &UpstreamError, backoff: Duration) -> Option<Duration> {
+pub(super) fn delay(error: &UpstreamError, backoff: Duration) -> Option<Duration> {
     let passes = match error {
         UpstreamError::Unreachable { .. }
         | UpstreamError::TimedOut { .. }

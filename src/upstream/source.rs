@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use tokio::time::Instant;
 
 use super::body::BlobStream;
-use super::client::Client;
+use super::client::{Client, blob_time};
 use super::error::UpstreamError;
 use super::layout::Layout;
 use super::listing::TagPage;
@@ -48,6 +49,14 @@ impl Upstream {
         &self.registry
     }
 
+    /// How often what failed there is tried again.
+    pub fn retries(&self) -> usize {
+        match self.source.as_ref() {
+            Source::Registry(client) => usize::try_from(client.retries).unwrap_or(usize::MAX),
+            Source::Folder(_) => 0,
+        }
+    }
+
     /// The folder, if it is one.
     pub fn layout(&self) -> Option<&Layout> {
         match self.source.as_ref() {
@@ -82,15 +91,30 @@ impl Upstream {
     }
 
     /// Starts to fetch a blob; returns when the headers are here. The bytes are counted, **not** hashed:
-    /// that is the spool's work. The stream has 5 minutes, plus a second for each 32 KiB of its size.
+    /// that is the spool's work. The stream has the time of [`blob_time`].
     ///
     /// # Errors
-    /// `Lied` at once when another length than `claim.size` is announced or the content is encoded; see
-    /// [`UpstreamError`] and [`BlobStream`]. May wait for one of 64 places. Cancel safe.
+    /// As [`Upstream::blob_from`].
     pub async fn blob(&self, repository: &Repository, claim: Claim) -> Result<BlobStream, UpstreamError> {
+        self.blob_from(repository, claim, 0, Instant::now() + blob_time(claim.size)).await
+    }
+
+    /// Starts to fetch a blob from byte `from` on, to be done by `deadline`.
+    ///
+    /// # Errors
+    /// `Lied` at once when another length than `claim.size` or another beginning than `from` is announced,
+    /// or the content is encoded; see [`UpstreamError`] and [`BlobStream`]. May wait for one of 64 places.
+    /// Cancel safe.
+    pub async fn blob_from(
+        &self,
+        repository: &Repository,
+        claim: Claim,
+        from: u64,
+        deadline: Instant,
+    ) -> Result<BlobStream, UpstreamError> {
         match self.source.as_ref() {
-            Source::Registry(client) => client.blob(repository, claim).await,
-            Source::Folder(layout) => layout.blob(claim).await,
+            Source::Registry(client) => client.blob_from(repository, claim, from, deadline).await,
+            Source::Folder(layout) => layout.blob_from(claim, from, deadline).await,
         }
     }
 

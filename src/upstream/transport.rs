@@ -9,7 +9,9 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use futures_util::Stream;
 use futures_util::stream::{StreamExt as _, TryStreamExt as _};
-use http::header::{ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, HeaderName};
+use http::header::{
+    ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, HeaderName, RANGE,
+};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use url::Url;
 
@@ -37,6 +39,8 @@ pub(super) struct Request<'a> {
     pub(super) url: &'a Url,
     pub(super) accept: Option<&'static str>,
     pub(super) authorization: Option<&'a HeaderValue>,
+    /// Only the bytes from here on.
+    pub(super) from: u64,
     /// Why the upstream may have named this URL; decides what a refused address is called.
     pub(super) purpose: Purpose,
 }
@@ -87,11 +91,15 @@ impl Transport {
     /// `Unreachable`, `TimedOut` or `Blocked`. Cancel safe.
     pub(super) async fn send(&self, asked: &Asked, request: Request<'_>) -> Result<Answer, UpstreamError> {
         let asked = asked.of(&host_of(request.url));
-        let mut headers = HeaderMap::with_capacity(3);
+        let mut headers = HeaderMap::with_capacity(4);
         headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         headers.insert(ACCEPT, HeaderValue::from_static(request.accept.unwrap_or("*/*")));
         if let Some(authorization) = request.authorization {
             headers.insert(AUTHORIZATION, authorization.clone());
+        }
+        if request.from > 0 {
+            let range = format!("bytes={}-", request.from);
+            headers.insert(RANGE, HeaderValue::try_from(range).expect("digits are a header value"));
         }
         let sent = self.client.request(request.method, request.url.clone()).headers(headers).send();
         let response = match tokio::time::timeout(self.header_timeout, sent).await {
@@ -142,6 +150,17 @@ impl Answer {
     /// The length that the answer promises.
     pub(super) fn length(&self) -> Option<u64> {
         self.header(&CONTENT_LENGTH)?.trim().parse().ok()
+    }
+
+    /// Where the body begins and how large the whole is (`*`: not said), as `Content-Range` has it.
+    pub(super) fn content_range(&self) -> Option<(u64, Option<u64>)> {
+        let (bounds, size) = self.header(&CONTENT_RANGE)?.trim().strip_prefix("bytes ")?.split_once('/')?;
+        let (first, _last) = bounds.split_once('-')?;
+        let size = match size {
+            "*" => None,
+            size => Some(size.parse().ok()?),
+        };
+        Some((first.parse().ok()?, size))
     }
 
     /// Refuses encoded content: its bytes are not the bytes that a digest names, and decoding it would
