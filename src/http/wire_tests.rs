@@ -17,6 +17,7 @@ use tokio::time::{Instant, timeout};
 
 use crate::oci::Digest;
 use crate::pull::{Answer, PullError, Refusal};
+use crate::store::Failure;
 use crate::tasks::Tasks;
 use crate::telemetry::CacheOutcome;
 use crate::trust::Reason;
@@ -50,7 +51,7 @@ impl Handler for Desk {
                 Tasks::new().spawn("upstream", async move {
                     spool.write(vec![Bytes::from(vec![8; 150_000])]).await.unwrap();
                     tokio::time::sleep(Duration::from_millis(50)).await;
-                    spool.fail("upstream lies");
+                    spool.fail(Failure::GivenUp("upstream lies".into()));
                 });
                 found(servable)
             }

@@ -84,6 +84,19 @@ pub enum LedgerError {
     },
 }
 
+impl LedgerError {
+    /// What the disk says, if it is the disk.
+    pub fn kind(&self) -> Option<std::io::ErrorKind> {
+        use rusqlite::ErrorCode;
+        let Self::Sqlite(error) = self else { return None };
+        match error.sqlite_error_code()? {
+            ErrorCode::DiskFull => Some(std::io::ErrorKind::StorageFull),
+            ErrorCode::ReadOnly => Some(std::io::ErrorKind::ReadOnlyFilesystem),
+            _ => None,
+        }
+    }
+}
+
 impl Ledger {
     /// Opens the ledger of a cache folder, making it if needed. Blocks on the disk; called at start.
     ///
@@ -136,6 +149,16 @@ impl Ledger {
             transaction.commit()?;
         }
         Ok(Self(Arc::new(Mutex::new(connection))))
+    }
+
+    /// From now on nothing more fits in, as on a full disk.
+    #[cfg(test)]
+    pub(crate) fn fill_up(&self) {
+        let connection = self.0.lock().unwrap();
+        let pages: u32 = connection.pragma_query_value(None, "page_count", |row| row.get(0)).unwrap();
+        connection.pragma_update(None, "max_page_count", pages).unwrap();
+        let free: u32 = connection.pragma_query_value(None, "freelist_count", |row| row.get(0)).unwrap();
+        assert_eq!(free, 0);
     }
 
     /// Writes down a verdict with its evidence, and what the manifest names.

@@ -20,6 +20,8 @@ use super::error::PullError;
 use super::flight::Flights;
 use super::from_upstream::{beside, fetch, search, with_causes};
 use super::inspect::Inspector;
+use super::keeping::Keeping;
+use super::lineage::Lineage;
 use super::parents::ParentSearches;
 use super::platform::Platforms;
 use super::question::{Key, Question};
@@ -54,6 +56,8 @@ pub(super) struct Gatekeeper(Arc<Parts>);
 pub(super) struct Memory {
     pub(super) store: Arc<DiskStore>,
     pub(super) ledger: Ledger,
+    pub(super) lineage: Lineage,
+    pub(super) keeping: Arc<Keeping>,
 }
 
 /// How a manifest that an index names is opened.
@@ -68,6 +72,8 @@ pub(super) struct Opened {
 pub(super) struct Parts {
     store: Arc<DiskStore>,
     ledger: Ledger,
+    lineage: Lineage,
+    keeping: Arc<Keeping>,
     clock: Arc<dyn Clock>,
     limits: SignatureLimits,
     metrics: Arc<Metrics>,
@@ -126,14 +132,14 @@ impl Gatekeeper {
         metrics: Arc<Metrics>,
         tasks: Tasks,
     ) -> Self {
-        let Memory { store, ledger } = memory;
+        let Memory { store, ledger, lineage, keeping } = memory;
         let cache = || {
             moka::sync::Cache::builder().max_capacity(MEMORY_MAX).weigher(|_, admission: &Admission| admission.weight())
         };
         Self(Arc::new(Parts {
-            inspector: Inspector::new(Arc::clone(&store)),
+            inspector: Inspector::new(Arc::clone(&store), Arc::clone(&keeping)),
             platforms: Platforms::new(
-                ledger.clone(),
+                (ledger.clone(), Arc::clone(&keeping)),
                 Arc::clone(&clock),
                 limits.clone(),
                 Arc::clone(&metrics),
@@ -142,6 +148,8 @@ impl Gatekeeper {
             searches: ParentSearches::new(),
             store,
             ledger,
+            lineage,
+            keeping,
             clock,
             limits,
             metrics,
@@ -278,8 +286,15 @@ impl Parts {
     }
 
     async fn recall(&self, question: &Question, given: Option<Manifest>) -> Result<Option<Admission>, PullError> {
-        let known = self.ledger.known(&question.repository, question.digest).await;
-        let Some(known) = known.unwrap_or_else(|error| self.unreadable(&error)) else { return Ok(None) };
+        let known = match self.ledger.known(&question.repository, question.digest).await {
+            Ok(Some(known)) => known,
+            Ok(None) => return Ok(None),
+            Err(error) => {
+                // A ledger that does not answer costs memory, not safety.
+                tracing::error!(error = %with_causes(&error), "the ledger could not be read");
+                return Ok(None);
+            }
+        };
         let manifest = match &known {
             // Only what could be taken up is worth fetching.
             Known::Judged(recorded) if recorded.verdict.fingerprint != question.rule.fingerprint() => return Ok(None),
@@ -306,9 +321,9 @@ impl Parts {
         if depth >= DEPTH_MAX {
             return Ok(None);
         }
-        let parents = self.ledger.parents(&question.repository, question.digest, PARENTS_MAX).await;
+        let parents = self.lineage.parents(&question.repository, question.digest, PARENTS_MAX).await;
         let mut trouble = None;
-        for parent in parents.unwrap_or_else(|error| self.unreadable(&error)) {
+        for parent in parents {
             let about_parent = Question { digest: parent, ..question.clone() };
             match self.known(&about_parent, None, depth + 1).await {
                 Ok(Some(Admission::Image(parent))) => {
@@ -343,10 +358,7 @@ impl Parts {
         }
         let verified = admitted.open(manifest).map_err(|mismatch| PullError::Internal(mismatch.to_string().into()))?;
         self.keep(verified.get()).await;
-        let edges = Edges::of(verified.get());
-        if let Err(error) = self.ledger.record_edges(&question.repository, edges).await {
-            self.unwritable(&error);
-        }
+        self.lineage.record_edges(&question.repository, Edges::of(verified.get())).await;
         if names.is_some_and(|blob| verified.get().named().all(|named| named.digest != blob)) {
             return Ok(None);
         }
@@ -393,9 +405,7 @@ impl Parts {
                 Ok(self.memorise(question, Admission::Image(verified)))
             }
             Judgement::Refuse(verdict) => {
-                if let Err(error) = self.ledger.record(Recorded::of(&verdict, &found), Edges::default()).await {
-                    self.unwritable(&error);
-                }
+                self.lineage.record(Recorded::of(&verdict, &found), Edges::default()).await;
                 match not_an_artefact.filter(|_| question.asks_for_artefact()) {
                     Some(why) => Err(question.refused(Reason::NotAnArtefact, why.to_string(), self.clock.now())),
                     None => Err(PullError::Refused(Box::new(question.refusal(verdict)))),
@@ -447,25 +457,14 @@ impl Parts {
     async fn record(&self, manifest: &Manifest, recorded: Recorded) {
         // The bytes first: a verdict on bytes that we do not have costs a fetch, nothing else.
         self.keep(manifest).await;
-        if let Err(error) = self.ledger.record(recorded, Edges::of(manifest)).await {
-            self.unwritable(&error);
-        }
+        self.lineage.record(recorded, Edges::of(manifest)).await;
     }
 
     async fn keep(&self, manifest: &Manifest) {
-        if let Err(error) = self.store.write(manifest.bytes().clone()).await {
-            tracing::error!(digest = %manifest.digest(), error = %with_causes(&error), "a manifest could not be kept");
+        match self.store.write(manifest.bytes().clone()).await {
+            Ok(()) => self.keeping.kept(),
+            Err(error) => self.keeping.failed("a manifest", &error),
         }
-    }
-
-    /// A ledger that does not answer costs memory, not safety.
-    fn unreadable<T: Default>(&self, error: &crate::ledger::LedgerError) -> T {
-        tracing::error!(error = %with_causes(error), "the ledger could not be read");
-        T::default()
-    }
-
-    fn unwritable(&self, error: &crate::ledger::LedgerError) {
-        tracing::error!(error = %with_causes(error), "the ledger could not be written");
     }
 }
 

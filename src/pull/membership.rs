@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use crate::clock::Clock;
-use crate::ledger::Ledger;
 use crate::oci::{Digest, Repository};
 use crate::trust::{AdmittedBlob, ArtefactBlob, Decision, Reason, Verdict};
 
 use super::admit::{Admission, Gatekeeper, stands};
 use super::error::{PullError, Refusal};
+use super::lineage::Lineage;
 use super::question::Question;
 
 /// How many manifests that name a blob are tried.
@@ -39,7 +39,7 @@ pub(super) enum Member {
 #[derive(Clone)]
 pub(super) struct Membership {
     gatekeeper: Gatekeeper,
-    ledger: Ledger,
+    lineage: Lineage,
     clock: Arc<dyn Clock>,
     members: moka::sync::Cache<(Repository, Digest), Member>,
 }
@@ -61,9 +61,9 @@ impl Member {
 }
 
 impl Membership {
-    pub(super) fn new(gatekeeper: Gatekeeper, ledger: Ledger, clock: Arc<dyn Clock>) -> Self {
+    pub(super) fn new(gatekeeper: Gatekeeper, lineage: Lineage, clock: Arc<dyn Clock>) -> Self {
         let members = moka::sync::Cache::builder().max_capacity(REMEMBERED).build();
-        Self { gatekeeper, ledger, clock, members }
+        Self { gatekeeper, lineage, clock, members }
     }
 
     /// The proof for a blob, or why there is none. Cancel safe.
@@ -100,7 +100,7 @@ impl Membership {
     }
 
     async fn through_parents(&self, question: &Question, why_not: &mut WhyNot) -> Option<Member> {
-        let parents = self.ledger.parents(&question.repository, question.digest, PARENTS_MAX).await.unwrap_or_default();
+        let parents = self.lineage.parents(&question.repository, question.digest, PARENTS_MAX).await;
         for parent in parents {
             let known = self.gatekeeper.known(&question.about(parent)).await;
             let member = why_not.note(known).and_then(|admission| Member::of(&admission, question.digest));
@@ -113,7 +113,7 @@ impl Membership {
 
     /// Looks at the latest verified manifests, and opens what they name, until one names the blob.
     async fn through_tops(&self, question: &Question, why_not: &mut WhyNot) -> Option<Member> {
-        let tops = self.ledger.tops(&question.repository, TOPS_MAX).await.unwrap_or_default();
+        let tops = self.lineage.tops(&question.repository, TOPS_MAX).await;
         for digest in tops {
             let Ok(Some(Admission::Image(top))) = self.gatekeeper.known(&question.about(digest)).await else {
                 continue;

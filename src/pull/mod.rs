@@ -1,24 +1,31 @@
 //! The pipeline: what is asked for becomes something that may be served, or a reason why not.
 //!
 //! `puller` holds the steps in order; `resolve` goes from tag to digest, `admit` from a manifest's
-//! digest to a proof, `membership` from a blob's digest to a proof, `fill` from a proof to content. `platform`,
+//! digest to a proof, `membership` from a blob's digest to a proof, `fill` from a proof to content, or
+//! `pass_through` where the disk takes nothing. `platform`,
 //! `parents` and `rollback` do what single rules ask for besides.
 #![cfg_attr(not(test), warn(clippy::indexing_slicing))]
 
 mod admit;
 mod error;
 mod explain;
+#[cfg(test)]
+mod fault_tests;
 mod fill;
 mod flight;
 mod from_upstream;
 mod inspect;
+mod keeping;
+mod lineage;
 mod membership;
 mod parents;
+mod pass_through;
 mod places;
 mod platform;
 mod puller;
 mod question;
 mod resolve;
+mod resume;
 mod rollback;
 mod servable;
 mod tail;

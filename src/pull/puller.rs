@@ -8,7 +8,7 @@ use bytes::{Bytes, BytesMut};
 use crate::clock::Clock;
 use crate::ledger::Ledger;
 use crate::oci::{Claim, Descriptor, Digest, RangeAsk, Reference, Registry, Repository, Tag};
-use crate::store::{DiskStore, HOLD_BACK, Incoming, Progress};
+use crate::store::{DiskStore, Failure, HOLD_BACK, Incoming, Progress};
 use crate::tasks::Tasks;
 use crate::telemetry::{CacheOutcome, Metrics};
 use crate::trust::artefact::ARTEFACT_PAYLOAD_MAX;
@@ -19,11 +19,16 @@ use super::admit::{Admission, Gatekeeper, Memory};
 use super::error::{PullError, Refusal};
 use super::explain::{Explanation, Parent};
 use super::fill::Fills;
-use super::from_upstream::upstream_error;
+use super::flight::Flights;
+use super::from_upstream::{content_error, upstream_error};
+use super::keeping::Keeping;
+use super::lineage::Lineage;
 use super::membership::{Member, Membership};
+use super::pass_through::{Detour, NoPassage, PASSING_MAX};
 use super::places::Places;
 use super::question::Question;
 use super::resolve::Resolver;
+use super::resume::Source;
 use super::rollback::RollbackWatch;
 use super::servable::Servable;
 
@@ -65,6 +70,11 @@ pub struct Puller {
     resolver: Resolver,
     rollbacks: RollbackWatch,
     fills: Fills,
+    /// What is small and cannot be kept, on its way into memory.
+    small: Flights<(Repository, Claim), Result<Bytes, PullError>>,
+    passing: Arc<Places>,
+    keeping: Arc<Keeping>,
+    metrics: Arc<Metrics>,
     inspections: Places,
 }
 
@@ -91,16 +101,27 @@ impl Puller {
     /// Ready to answer.
     pub fn new(parts: PullerParts) -> Self {
         let PullerParts { policy, upstreams, store, ledger, clock, tasks, limits, fetches_max, metrics } = parts;
-        let memory = Memory { store: Arc::clone(&store), ledger: ledger.clone() };
+        let keeping = Arc::new(Keeping::new(Arc::clone(&metrics)));
+        let lineage = Lineage::new(ledger.clone(), Arc::clone(&keeping));
+        let memory = Memory {
+            store: Arc::clone(&store),
+            ledger: ledger.clone(),
+            lineage: lineage.clone(),
+            keeping: Arc::clone(&keeping),
+        };
         let gatekeeper = Gatekeeper::new(memory, Arc::clone(&clock), limits, Arc::clone(&metrics), tasks.clone());
         Self {
             policy: ArcSwap::new(policy),
             upstreams,
-            membership: Membership::new(gatekeeper.clone(), ledger.clone(), Arc::clone(&clock)),
+            membership: Membership::new(gatekeeper.clone(), lineage, Arc::clone(&clock)),
             gatekeeper,
             rollbacks: RollbackWatch::new(ledger.clone(), Arc::clone(&clock), Arc::clone(&metrics)),
-            resolver: Resolver::new(ledger, clock, tasks.clone()),
-            fills: Fills::new(Arc::clone(&store), fetches_max, metrics, tasks),
+            resolver: Resolver::new(ledger, Arc::clone(&keeping), clock, tasks.clone()),
+            small: Flights::new("small", tasks.clone()),
+            fills: Fills::new(Arc::clone(&store), Arc::clone(&keeping), fetches_max, Arc::clone(&metrics), tasks),
+            passing: Arc::new(Places::new(PASSING_MAX)),
+            keeping,
+            metrics,
             store,
             inspections: Places::new(INSPECTIONS_MAX),
         }
@@ -122,9 +143,17 @@ impl Puller {
         self.upstreams.get(registry).is_some()
     }
 
-    /// Whether content can be kept: for the readiness probe.
-    pub async fn ready(&self) -> Result<(), String> {
-        self.store.probe().await.map_err(|error| super::from_upstream::with_causes(&error))
+    /// Whether what is pulled can be kept: tries it, for the readiness probe. Otherwise it is served all the same,
+    /// without being kept.
+    ///
+    /// # Errors
+    /// Why not.
+    pub async fn keeps(&self) -> Result<(), String> {
+        match self.store.probe().await {
+            Ok(()) => self.keeping.kept(),
+            Err(error) => self.keeping.failed("content", &error),
+        }
+        self.keeping.trouble().map_or(Ok(()), Err)
     }
 
     /// A manifest, if it may be served. HEAD and GET alike. Cancel safe: a dropped call leaves the
@@ -196,25 +225,85 @@ impl Puller {
         if let Some(servable) = self.stored(admitted, range).await {
             return Ok(Answer { servable, cache: CacheOutcome::Hit });
         }
-        let (mut incoming, mut cache) = self.join(question, claim)?;
+        let source = self.source(question, claim);
+        let Some((mut incoming, mut cache)) = self.fills.join(source.clone()) else {
+            return self.pass_through(question, admitted, range).await;
+        };
         while cache == CacheOutcome::Join && matches!(incoming.progress(), Progress::Sealed(_)) {
             // It is being published this moment. From the store it is hashed again before it leaves.
             incoming.settled().await;
             if let Some(servable) = self.stored(admitted, range).await {
                 return Ok(Answer { servable, cache: CacheOutcome::Hit });
             }
-            (incoming, cache) = self.join(question, claim)?;
+            match self.fills.join(source.clone()) {
+                Some(joined) => (incoming, cache) = joined,
+                None => return self.pass_through(question, admitted, range).await,
+            }
         }
         // What is small is checked before its first byte leaves; what is part of a whole must be; and
         // what was bad a moment ago gets a readable answer instead of a cut.
         let wait_for_seal = claim.size <= HOLD_BACK || range.is_some() || self.fills.is_suspect(claim.digest);
-        self.wait(question, incoming.clone(), wait_for_seal).await?;
+        match wait(incoming.clone(), wait_for_seal).await {
+            Ok(()) => {}
+            Err(Failure::Disk(_)) => return self.pass_through(question, admitted, range).await,
+            Err(Failure::GivenUp(why)) => return Err(self.fills.failure(&question.repository, claim, &why)),
+        }
+        let detour = Detour { source, places: Arc::clone(&self.passing) };
         let servable = Servable::arriving(admitted, incoming, range).ok_or_else(mixed_up)?;
-        Ok(Answer { servable, cache })
+        Ok(Answer { servable: servable.or_else(detour), cache })
     }
 
-    fn join(&self, question: &Question, claim: Claim) -> Result<(Incoming, CacheOutcome), PullError> {
-        self.fills.join(Arc::clone(&question.upstream), &question.repository, claim)
+    fn source(&self, question: &Question, claim: Claim) -> Source {
+        let Question { upstream, repository, .. } = question;
+        Source {
+            upstream: Arc::clone(upstream),
+            repository: repository.clone(),
+            claim,
+            metrics: Arc::clone(&self.metrics),
+        }
+    }
+
+    /// For this client alone, without the disk. What is small is checked in memory; of what is large, the end
+    /// waits for its digest. A part is cut out of the whole on the way: dockerd resumes with a range, and takes
+    /// nothing but 206 for an answer.
+    async fn pass_through(
+        &self,
+        question: &Question,
+        admitted: &AdmittedBlob,
+        range: Option<crate::oci::ByteRange>,
+    ) -> Result<Answer, PullError> {
+        let claim = admitted.claim();
+        let servable = if claim.size <= HOLD_BACK {
+            let whole = Servable::in_memory(admitted, self.small(question, claim).await?);
+            whole.map(|whole| match range {
+                None => whole,
+                Some(range) => whole.cut(range),
+            })
+        } else {
+            let detour = Detour { source: self.source(question, claim), places: Arc::clone(&self.passing) };
+            let passing = detour.begin(range).await.map_err(|error| match error {
+                NoPassage::Upstream(error) => content_error(&question.upstream, claim, error),
+                error @ NoPassage::Crowded => PullError::Upstream {
+                    registry: question.upstream.registry().clone(),
+                    detail: error.to_string(),
+                    retry_after: None,
+                },
+            })?;
+            Servable::passing(admitted, passing, range)
+        };
+        Ok(Answer { servable: servable.ok_or_else(mixed_up)?, cache: CacheOutcome::Pass })
+    }
+
+    /// Small content into memory, past the disk; one fetch for any crowd.
+    async fn small(&self, question: &Question, claim: Claim) -> Result<Bytes, PullError> {
+        let Question { upstream, repository, .. } = question.clone();
+        self.metrics.passing_through();
+        let key = (repository.clone(), claim);
+        let work = || async move {
+            let fetched = Box::pin(upstream.small_blob(&repository, claim, claim.size)).await;
+            fetched.map_err(|error| content_error(&upstream, claim, error))
+        };
+        self.small.join(key, work).await.map_err(|_| PullError::Internal("the program is stopping".into()))?
     }
 
     /// From the store. What cannot be read there, or changed there, is as good as absent.
@@ -274,25 +363,26 @@ impl Puller {
         if let Ok(Some(bytes)) = self.store.read(claim.digest, max).await {
             return Ok((bytes, CacheOutcome::Hit));
         }
-        let (mut incoming, cache) = self.join(question, claim)?;
-        self.wait(question, incoming.clone(), true).await?;
+        let Some((mut incoming, cache)) = self.fills.join(self.source(question, claim)) else {
+            return Ok((self.small(question, claim).await?, CacheOutcome::Pass));
+        };
+        match wait(incoming.clone(), true).await {
+            Ok(()) => {}
+            Err(Failure::Disk(_)) => return Ok((self.small(question, claim).await?, CacheOutcome::Pass)),
+            Err(Failure::GivenUp(why)) => return Err(self.fills.failure(&question.repository, claim, &why)),
+        }
         incoming.settled().await;
         let mut bytes = BytesMut::with_capacity(max);
         while bytes.len() < max {
-            let piece = incoming.read_at(bytes.len() as u64, max - bytes.len()).await;
-            let piece = piece.map_err(|error| PullError::Internal(error.to_string().into()))?;
+            let Ok(piece) = incoming.read_at(bytes.len() as u64, max - bytes.len()).await else {
+                return Ok((self.small(question, claim).await?, CacheOutcome::Pass));
+            };
             if piece.is_empty() {
                 return Err(mixed_up());
             }
             bytes.extend_from_slice(&piece);
         }
         Ok((bytes.freeze(), cache))
-    }
-
-    async fn wait(&self, question: &Question, mut incoming: Incoming, for_seal: bool) -> Result<(), PullError> {
-        let claim = incoming.want();
-        let arrived = if for_seal { incoming.sealed().await } else { incoming.started().await };
-        arrived.map_err(|why| self.fills.failure(&question.repository, claim, &why))
     }
 
     /// Tags, as upstream lists them. Names only: what they stand for goes through the gate when asked.
@@ -342,6 +432,10 @@ impl Puller {
         })?;
         Ok((upstream, rule))
     }
+}
+
+async fn wait(mut incoming: Incoming, for_seal: bool) -> Result<(), Failure> {
+    if for_seal { incoming.sealed().await } else { incoming.started().await }
 }
 
 fn not_an_artefact(question: &Question, detail: String) -> PullError {

@@ -11,6 +11,7 @@ use crate::upstream::{Upstream, UpstreamError};
 use super::error::PullError;
 use super::flight::Flights;
 use super::from_upstream::upstream_error;
+use super::keeping::Keeping;
 
 /// What a tag stands for at this moment.
 #[derive(Clone, Debug)]
@@ -24,13 +25,14 @@ pub(super) struct Resolved {
 /// Asks upstream what tags stand for; one question for any crowd.
 pub(super) struct Resolver {
     ledger: Ledger,
+    keeping: Arc<Keeping>,
     clock: Arc<dyn Clock>,
     flights: Flights<(Repository, Tag), Result<Resolved, PullError>>,
 }
 
 impl Resolver {
-    pub(super) fn new(ledger: Ledger, clock: Arc<dyn Clock>, tasks: Tasks) -> Self {
-        Self { ledger, clock, flights: Flights::new("resolve", tasks) }
+    pub(super) fn new(ledger: Ledger, keeping: Arc<Keeping>, clock: Arc<dyn Clock>, tasks: Tasks) -> Self {
+        Self { ledger, keeping, clock, flights: Flights::new("resolve", tasks) }
     }
 
     /// Cancel safe.
@@ -51,7 +53,7 @@ impl Resolver {
             return;
         }
         if let Err(error) = self.ledger.record_tag(repository, tag, digest, self.clock.now()).await {
-            tracing::error!(%error, "the ledger could not be written");
+            self.keeping.failed("tags", &error);
         }
     }
 }

@@ -116,9 +116,9 @@ impl DiskStore {
                 Err(error) => return Err(io("create", folder)(error)),
             };
             on_disk::give_name(sealed.file(), sealed.path()).map_err(io("name", sealed.path()))?;
-            fs::rename(sealed.path(), &target).map_err(io("publish", &target))?;
+            on_disk::rename(sealed.path(), &target).map_err(io("publish", &target))?;
             sealed.published();
-            let sync = |path: &Path| on_disk::open_folder(path).and_then(|f| f.sync_all()).map_err(io("sync", path));
+            let sync = |path: &Path| on_disk::sync_folder(path).map_err(io("sync", path));
             sync(folder)?;
             if new_folder {
                 sync(folder.parent().expect("the blobs have a folder"))?;
@@ -141,12 +141,21 @@ impl DiskStore {
     }
 
     /// Reads small stored content whole and hashes it; `None` when there is none, when it is larger
-    /// than `max`, or when it changed on disk (then it is removed).
+    /// than `max`, or when it changed on disk. Then it is removed, and also when the disk cannot read it: it is
+    /// fetched again.
     pub async fn read(&self, digest: Digest, max: usize) -> Result<Option<Bytes>, StoreError> {
         let Some((file, identity)) = self.open_file(digest).await? else { return Ok(None) };
         let path = self.path(digest);
         let Some(size) = usize::try_from(identity.size()).ok().filter(|size| *size <= max) else { return Ok(None) };
-        let bytes = read_all(file, size).await.map_err(|source| StoreError::Io { what: "read", path, source })?;
+        let bytes = match read_all(file, size).await {
+            Ok(bytes) => bytes,
+            Err(source) => {
+                if on_disk::is_unreadable(&source) {
+                    self.remove_changed(digest).await;
+                }
+                return Err(StoreError::Io { what: "read", path, source });
+            }
+        };
         if Digest::of(&bytes) == digest {
             return Ok(Some(bytes));
         }
@@ -169,7 +178,7 @@ impl DiskStore {
 
     /// Removes content that is no longer what its name says.
     pub async fn remove_changed(&self, digest: Digest) {
-        tracing::warn!(%digest, "stored content changed on disk; removed");
+        tracing::warn!(%digest, "stored content changed on disk, or cannot be read; removed");
         self.hashed.lock().expect("no holder of this lock panics").remove(&digest);
         let path = self.path(digest);
         blocking(move || on_disk::remove_quietly(&path)).await;

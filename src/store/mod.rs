@@ -6,12 +6,14 @@
 
 mod buffer;
 mod disk;
+#[cfg(test)]
+pub(crate) mod faults;
 mod on_disk;
 mod spool;
 mod stored;
 
 pub use disk::{DiskStore, StoreError};
-pub use spool::{FinishLine, Incoming, Progress, Sealed, SealedAs, Spool, SpoolError, Unsealed};
+pub use spool::{Failure, FinishLine, Incoming, Progress, Sealed, SealedAs, Spool, SpoolError, Unsealed};
 pub use stored::{StoredBlob, StoredError, StoredReader};
 
 /// The last bytes of content stay here until the whole digest is known.

@@ -74,6 +74,8 @@ impl Identity {
 /// # Errors
 /// What the disk says; where names are needed, also when anything is there already.
 pub(super) fn create_private(path: &Path) -> io::Result<File> {
+    #[cfg(test)]
+    super::faults::at(super::faults::Operation::Create, path)?;
     let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
     if let Some(folder) = path.parent().filter(|_| Path::new(OWN_FILES).exists())
         && let Ok(file) = rustix::fs::openat(CWD, folder, flags, Mode::RUSR | Mode::WUSR)
@@ -90,6 +92,34 @@ pub(super) fn give_name(file: &File, path: &Path) -> io::Result<()> {
     }
     let itself = format!("{OWN_FILES}/{}", file.as_raw_fd());
     Ok(rustix::fs::linkat(CWD, itself, CWD, path, AtFlags::SYMLINK_FOLLOW)?)
+}
+
+/// Writes all of it at `offset`.
+pub(super) fn write_all_at(file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
+    #[cfg(test)]
+    super::faults::write(file, bytes, offset)?;
+    file.write_all_at(bytes, offset)
+}
+
+/// Waits until what was written is on the disk.
+pub(super) fn sync(file: &File) -> io::Result<()> {
+    #[cfg(test)]
+    super::faults::on(super::faults::Operation::Sync, file)?;
+    file.sync_all()
+}
+
+/// Gives a file another name in the same file system.
+pub(super) fn rename(from: &Path, to: &Path) -> io::Result<()> {
+    #[cfg(test)]
+    super::faults::at(super::faults::Operation::Rename, to)?;
+    std::fs::rename(from, to)
+}
+
+/// Waits until the names in a folder are on the disk.
+pub(super) fn sync_folder(path: &Path) -> io::Result<()> {
+    #[cfg(test)]
+    super::faults::at(super::faults::Operation::SyncFolder, path)?;
+    open_folder(path)?.sync_all()
 }
 
 /// Opens an ordinary file below `root` that is this user's own and has one name; follows no symbolic
@@ -134,6 +164,8 @@ pub(super) fn open_folder(path: &Path) -> io::Result<File> {
 /// What the kernel has in memory is copied at once, since handing it to another thread costs more than
 /// the copy; only for the disk is waited elsewhere.
 pub(super) async fn read_at(file: Arc<File>, offset: u64, length: usize) -> io::Result<Bytes> {
+    #[cfg(test)]
+    super::faults::on(super::faults::Operation::Read, &file)?;
     // A fast client could keep this thread to itself otherwise: nothing here ever waits.
     tokio::task::yield_now().await;
     let mut buffer = Buffer::new(length);
@@ -158,6 +190,11 @@ pub(super) async fn read_at(file: Arc<File>, offset: u64, length: usize) -> io::
     })
     .await
     .unwrap_or_else(|panic| Err(io::Error::other(panic)))
+}
+
+/// Whether the disk lost what it should read, so that trying again will not help.
+pub(super) fn is_unreadable(error: &io::Error) -> bool {
+    rustix::io::Errno::from_io_error(error) == Some(rustix::io::Errno::IO)
 }
 
 /// Removes a file whose absence is what matters; an error is only logged.

@@ -104,9 +104,17 @@ impl StoredBlob {
     /// Removes what is no longer what its name says, so that the next pull fetches it again.
     fn forget(&self) {
         let digest = self.claim.digest;
-        tracing::warn!(%digest, "stored content changed on disk; removed");
+        tracing::warn!(%digest, "stored content changed on disk, or cannot be read; removed");
         self.hashed.lock().expect("no holder of this lock panics").remove(&digest);
         on_disk::remove_quietly(&self.path);
+    }
+
+    /// What the disk lost is removed, too; everything else may pass.
+    fn unreadable(&self, error: io::Error) -> StoredError {
+        if on_disk::is_unreadable(&error) {
+            self.forget();
+        }
+        StoredError::Io(self.claim.digest, error)
     }
 
     /// Whether the file is still the one that was opened, in the state in which it was.
@@ -147,7 +155,7 @@ impl StoredReader {
             let length = usize::try_from(self.end - self.at).unwrap_or(PIECE).min(PIECE);
             let piece = on_disk::read_at(Arc::clone(&self.blob.file), self.at, length)
                 .await
-                .map_err(|e| StoredError::Io(digest, e))?;
+                .map_err(|error| self.blob.unreadable(error))?;
             if piece.is_empty() {
                 self.blob.forget();
                 return Err(StoredError::Changed(digest));

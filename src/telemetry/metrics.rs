@@ -33,6 +33,9 @@ pub struct Metrics {
     fills_started: Counter,
     fills_finished: Family<OutcomeLabels, Counter>,
     followers: Counter,
+    resumed: Counter,
+    passed_through: Counter,
+    keeping: Gauge,
     connections: Gauge,
     rollbacks: Family<OutcomeLabels, Counter>,
     reloads: Family<OutcomeLabels, Counter>,
@@ -120,6 +123,17 @@ impl Metrics {
         registry.register("fills_finished", "Fetches of blobs by how they ended", fills_finished.clone());
         let followers = Counter::default();
         registry.register("fill_followers", "Requests that joined a fetch already running", followers.clone());
+        let resumed = Counter::default();
+        registry.register("fetches_resumed", "Times that an interrupted fetch of a blob went on", resumed.clone());
+        let passed_through = Counter::default();
+        registry.register("passed_through", "Blobs passed on without being kept", passed_through.clone());
+        let keeping = Gauge::default();
+        keeping.set(1);
+        registry.register(
+            "keeping",
+            "1: what is pulled is kept; 0: the disk failed, it passes through",
+            keeping.clone(),
+        );
         let connections = Gauge::default();
         registry.register("open_connections", "Connections of clients that are open", connections.clone());
         let rollbacks = Family::default();
@@ -142,6 +156,9 @@ impl Metrics {
             fills_started,
             fills_finished,
             followers,
+            resumed,
+            passed_through,
+            keeping,
             connections,
             rollbacks,
             reloads,
@@ -180,6 +197,21 @@ impl Metrics {
     /// A request joined a running fetch.
     pub fn follower_joined(&self) {
         self.followers.inc();
+    }
+
+    /// An interrupted fetch goes on.
+    pub fn fetch_resumed(&self) {
+        self.resumed.inc();
+    }
+
+    /// A blob is passed on without being kept.
+    pub fn passing_through(&self) {
+        self.passed_through.inc();
+    }
+
+    /// Whether what is pulled can be kept now.
+    pub fn keeping(&self, can: bool) {
+        self.keeping.set(i64::from(can));
     }
 
     /// A tag that was asked for has gone back in time.
@@ -257,6 +289,9 @@ mod tests {
         metrics.fill_started();
         metrics.fill_finished(FillOutcome::Rejected);
         metrics.follower_joined();
+        metrics.fetch_resumed();
+        metrics.passing_through();
+        metrics.keeping(false);
         metrics.rollback(RollbackOutcome::Warned);
         metrics.reload(ReloadOutcome::Failed);
         let (_open, closed) = (metrics.connection_opened(), metrics.connection_opened());
@@ -270,10 +305,13 @@ mod tests {
     # EOF
     # HELP assay_build Which version runs.
     # HELP assay_config_reloads Times that the configuration was read again.
+    # HELP assay_fetches_resumed Times that an interrupted fetch of a blob went on.
     # HELP assay_fill_followers Requests that joined a fetch already running.
     # HELP assay_fills_finished Fetches of blobs by how they ended.
     # HELP assay_fills_started Fetches of blobs that were started.
+    # HELP assay_keeping 1: what is pulled is kept; 0: the disk failed, it passes through.
     # HELP assay_open_connections Connections of clients that are open.
+    # HELP assay_passed_through Blobs passed on without being kept.
     # HELP assay_request_duration_seconds Time from a request's head to the last byte of its answer.
     # HELP assay_requests Requests of clients that are over.
     # HELP assay_response_bytes Body bytes sent to clients.
@@ -283,10 +321,13 @@ mod tests {
     # HELP assay_verdicts Requests by how the image was judged.
     # TYPE assay_build info
     # TYPE assay_config_reloads counter
+    # TYPE assay_fetches_resumed counter
     # TYPE assay_fill_followers counter
     # TYPE assay_fills_finished counter
     # TYPE assay_fills_started counter
+    # TYPE assay_keeping gauge
     # TYPE assay_open_connections gauge
+    # TYPE assay_passed_through counter
     # TYPE assay_request_duration_seconds histogram
     # TYPE assay_requests counter
     # TYPE assay_response_bytes counter
@@ -300,12 +341,15 @@ mod tests {
     assay_build_info{version="VERSION"} 1
     assay_config_reloads_total{outcome="failed"} 1
     assay_config_reloads_total{outcome="ok"} 0
+    assay_fetches_resumed_total 1
     assay_fill_followers_total 1
     assay_fills_finished_total{outcome="failed"} 0
     assay_fills_finished_total{outcome="rejected"} 1
     assay_fills_finished_total{outcome="sealed"} 0
     assay_fills_started_total 1
+    assay_keeping 0
     assay_open_connections 1
+    assay_passed_through_total 1
     assay_request_duration_seconds_bucket{le="+Inf",kind="manifest"} 1
     assay_request_duration_seconds_count{kind="manifest"} 1
     assay_request_duration_seconds_sum{kind="manifest"} 0.003

@@ -63,6 +63,8 @@ words! {
         Join = "join",
         /// From memory.
         Memory = "memory",
+        /// From upstream, for this request alone: it cannot be kept.
+        Pass = "pass",
         /// There was no content to serve.
         None = "none",
     }
