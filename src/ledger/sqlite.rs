@@ -118,8 +118,21 @@ impl Ledger {
                 }
                 Self::open_file(path)
             }
+            Err(LedgerError::Sqlite(error)) if cannot_be_written(path) => {
+                tracing::error!(path = %path.display(), %error, "the ledger cannot be written; what is new is not remembered");
+                Self::open_read_only(path)
+            }
             opened => opened,
         }
+    }
+
+    /// Nobody can write to it, so it needs no lock: SQLite would have to write one down.
+    fn open_read_only(path: &Path) -> Result<Self, LedgerError> {
+        use rusqlite::OpenFlags;
+        let mut uri = url::Url::from_file_path(path).map_err(|()| rusqlite::Error::InvalidPath(path.to_owned()))?;
+        uri.set_query(Some("immutable=1"));
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        Self::prepare(Connection::open_with_flags(uri.as_str(), flags)?, path)
     }
 
     fn open_file(path: &Path) -> Result<Self, LedgerError> {
@@ -382,6 +395,12 @@ fn newest(connection: &Connection, key: &(String, String)) -> Result<Option<Sign
 fn is_damaged(error: &rusqlite::Error) -> bool {
     use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase};
     matches!(error.sqlite_error_code(), Some(DatabaseCorrupt | NotADatabase))
+}
+
+/// Whether its file system is read-only.
+fn cannot_be_written(path: &Path) -> bool {
+    let opened = std::fs::OpenOptions::new().append(true).open(path);
+    opened.is_err_and(|error| error.kind() == std::io::ErrorKind::ReadOnlyFilesystem)
 }
 
 fn insert_edges(transaction: &Transaction<'_>, repository: &Repository, edges: &Edges) -> Result<(), LedgerError> {

@@ -126,7 +126,7 @@ impl Arriving {
             };
             tracing::debug!(digest = %self.source.claim.digest, at = self.at, cause = %error, "fetch interrupted; going on");
             tokio::time::sleep(pause).await;
-            self.source.metrics.fetch_resumed();
+            self.source.metrics.fill_resumed();
         }
         match self.source.ask(self.at, self.deadline).await {
             Ok(stream) => self.stream = Some(stream),

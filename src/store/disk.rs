@@ -52,7 +52,8 @@ pub enum StoreError {
 }
 
 impl DiskStore {
-    /// Opens a cache folder, making it if needed, and removes what an earlier process left unfinished.
+    /// Opens a cache folder, making it if needed, and removes what an earlier process left unfinished. A folder
+    /// on a read-only file system is taken as it is.
     ///
     /// Blocks on the disk; called at start.
     pub fn open(folder: &Path) -> Result<Self, StoreError> {
@@ -66,15 +67,19 @@ impl DiskStore {
             fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(at("create", path))?;
         }
         // The mode above is only for folders made now; what lies here is nobody else's.
-        fs::set_permissions(folder, fs::Permissions::from_mode(0o700)).map_err(at("protect", folder))?;
+        let protected = fs::set_permissions(folder, fs::Permissions::from_mode(0o700));
+        let is_read_only = protected.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::ReadOnlyFilesystem);
+        if !is_read_only {
+            protected.map_err(at("protect", folder))?;
+        }
         let lock_path = folder.join("lock");
-        let lock = on_disk::open_lock(&lock_path).map_err(at("create", &lock_path))?;
+        let lock = on_disk::open_lock(&lock_path, is_read_only).map_err(at("create", &lock_path))?;
         match lock.try_lock() {
             Ok(()) => {}
             Err(fs::TryLockError::WouldBlock) => return Err(StoreError::InUse(folder.to_owned())),
             Err(fs::TryLockError::Error(source)) => return Err(at("lock", &lock_path)(source)),
         }
-        for entry in fs::read_dir(&spool).map_err(at("read", &spool))? {
+        for entry in fs::read_dir(&spool).map_err(at("read", &spool))?.take_while(|_| !is_read_only) {
             let entry = entry.map_err(at("read", &spool))?;
             let path = entry.path();
             // We make no folders there; one that somebody else made must not keep us from starting.

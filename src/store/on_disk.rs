@@ -146,10 +146,15 @@ pub(super) fn open_own(root: &File, below: &Path) -> io::Result<Option<File>> {
     Ok(Some(file))
 }
 
-/// Opens the file that is locked, making it if needed. Writes nothing into it and follows no link.
-pub(super) fn open_lock(path: &Path) -> io::Result<File> {
+/// Opens the file that is locked, making it where that can be. Writes nothing into it and follows no link.
+pub(super) fn open_lock(path: &Path, is_read_only: bool) -> io::Result<File> {
     let flags = i32::try_from(OFlags::NOFOLLOW.bits()).map_err(io::Error::other)?;
-    std::fs::OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).custom_flags(flags).open(path)
+    let mut options = std::fs::OpenOptions::new();
+    match is_read_only {
+        true => options.read(true),
+        false => options.write(true).create(true).truncate(false).mode(0o600),
+    };
+    options.custom_flags(flags).open(path)
 }
 
 /// Opens a folder for [`open_own`] and for syncing.
