@@ -129,7 +129,8 @@ impl Ledger {
     /// Nobody can write to it, so it needs no lock: SQLite would have to write one down.
     fn open_read_only(path: &Path) -> Result<Self, LedgerError> {
         use rusqlite::OpenFlags;
-        let mut uri = url::Url::from_file_path(path).map_err(|()| rusqlite::Error::InvalidPath(path.to_owned()))?;
+        let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+        let mut uri = url::Url::from_file_path(absolute).map_err(|()| rusqlite::Error::InvalidPath(path.to_owned()))?;
         uri.set_query(Some("immutable=1"));
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         Self::prepare(Connection::open_with_flags(uri.as_str(), flags)?, path)

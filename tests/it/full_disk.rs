@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
+use std::time::Duration;
 
 use assay::demo::{BuiltImage, ImageBuilder, Signer};
 use futures_util::future::join_all;
@@ -27,6 +28,18 @@ impl SmallDisk {
                 None
             }
         }
+    }
+}
+
+impl SmallDisk {
+    /// As soon as nobody has a file open for writing.
+    async fn make_read_only(&self) {
+        let remounted = async {
+            while !Command::new("mount").args(["-o", "remount,ro"]).arg(&self.0).status().unwrap().success() {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), remounted).await.expect("nobody writes");
     }
 }
 
@@ -88,4 +101,26 @@ async fn twenty_pulls_onto_a_disk_that_fills_up_all_complete_and_what_comes_afte
     }
     pull(&proxy, 0, &images[0]).await;
     assert_eq!(stored(&proxy, &images), 1, "there is room again");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_read_only_folder_serves_what_it_holds_and_the_rest_passes_through() {
+    let folder = Arc::new(tempfile::tempdir().unwrap());
+    let Some(disk) = SmallDisk::mount(folder.path(), "64m") else { return };
+    let (upstream, signer) = (NastyUpstream::start().await, Signer::generate().unwrap());
+    let images = images(&upstream, &signer, 2, 500_000).await;
+    let proxy = Setup::new(signed_by(&signer)).start_in(&upstream, Arc::clone(&folder)).await;
+    pull(&proxy, 0, &images[0]).await;
+    drop(proxy.stop().await);
+    disk.make_read_only().await;
+
+    let proxy = Setup::new(signed_by(&signer)).start_in(&upstream, Arc::clone(&folder)).await;
+    upstream.forget_requests();
+    pull(&proxy, 0, &images[0]).await;
+    let beyond_the_tag = upstream.requests().into_iter().filter(|seen| !seen.path.ends_with("/manifests/v0")).count();
+    assert_eq!(beyond_the_tag, 0, "verdicts and content are read: {:?}", upstream.requests());
+    pull(&proxy, 1, &images[1]).await;
+    pull(&proxy, 1, &images[1]).await;
+    assert!(proxy.puller.keeps().await.unwrap_err().starts_with("disk read-only: passing through"));
+    assert_eq!(stored(&proxy, &images), 1);
 }
