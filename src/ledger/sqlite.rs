@@ -1,5 +1,6 @@
 //! The ledger in SQLite (WAL) beside the blobs. A person can open it with `sqlite3` and look.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -86,12 +87,11 @@ pub enum LedgerError {
 
 impl LedgerError {
     /// What the disk says, if it is the disk.
-    pub fn kind(&self) -> Option<std::io::ErrorKind> {
-        use rusqlite::ErrorCode;
+    pub fn kind(&self) -> Option<ErrorKind> {
         let Self::Sqlite(error) = self else { return None };
         match error.sqlite_error_code()? {
-            ErrorCode::DiskFull => Some(std::io::ErrorKind::StorageFull),
-            ErrorCode::ReadOnly => Some(std::io::ErrorKind::ReadOnlyFilesystem),
+            rusqlite::ErrorCode::DiskFull => Some(ErrorKind::StorageFull),
+            rusqlite::ErrorCode::ReadOnly => Some(ErrorKind::ReadOnlyFilesystem),
             _ => None,
         }
     }
@@ -118,7 +118,7 @@ impl Ledger {
                 }
                 Self::open_file(path)
             }
-            Err(LedgerError::Sqlite(error)) if cannot_be_written(path) => {
+            Err(LedgerError::Sqlite(error)) if is_read_only(path) => {
                 tracing::error!(path = %path.display(), %error, "the ledger cannot be written; what is new is not remembered");
                 Self::open_read_only(path)
             }
@@ -128,11 +128,10 @@ impl Ledger {
 
     /// Nobody can write to it, so it needs no lock: SQLite would have to write one down.
     fn open_read_only(path: &Path) -> Result<Self, LedgerError> {
-        use rusqlite::OpenFlags;
-        let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-        let mut uri = url::Url::from_file_path(absolute).map_err(|()| rusqlite::Error::InvalidPath(path.to_owned()))?;
+        let uri = std::path::absolute(path).ok().and_then(|path| url::Url::from_file_path(path).ok());
+        let mut uri = uri.ok_or_else(|| rusqlite::Error::InvalidPath(path.to_owned()))?;
         uri.set_query(Some("immutable=1"));
-        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let flags = rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY | rusqlite::OpenFlags::SQLITE_OPEN_URI;
         Self::prepare(Connection::open_with_flags(uri.as_str(), flags)?, path)
     }
 
@@ -169,10 +168,7 @@ impl Ledger {
     #[cfg(test)]
     pub(crate) fn fill_up(&self) {
         let connection = self.0.lock().unwrap();
-        let pages: u32 = connection.pragma_query_value(None, "page_count", |row| row.get(0)).unwrap();
-        connection.pragma_update(None, "max_page_count", pages).unwrap();
-        let free: u32 = connection.pragma_query_value(None, "freelist_count", |row| row.get(0)).unwrap();
-        assert_eq!(free, 0);
+        connection.pragma_update(None, "max_page_count", 1).unwrap();
     }
 
     /// Writes down a verdict with its evidence, and what the manifest names.
@@ -398,10 +394,8 @@ fn is_damaged(error: &rusqlite::Error) -> bool {
     matches!(error.sqlite_error_code(), Some(DatabaseCorrupt | NotADatabase))
 }
 
-/// Whether its file system is read-only.
-fn cannot_be_written(path: &Path) -> bool {
-    let opened = std::fs::OpenOptions::new().append(true).open(path);
-    opened.is_err_and(|error| error.kind() == std::io::ErrorKind::ReadOnlyFilesystem)
+fn is_read_only(path: &Path) -> bool {
+    std::fs::OpenOptions::new().append(true).open(path).is_err_and(|e| e.kind() == ErrorKind::ReadOnlyFilesystem)
 }
 
 fn insert_edges(transaction: &Transaction<'_>, repository: &Repository, edges: &Edges) -> Result<(), LedgerError> {
