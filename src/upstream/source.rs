@@ -9,7 +9,7 @@ use super::client::Client;
 use super::error::UpstreamError;
 use super::layout::Layout;
 use super::listing::TagPage;
-use super::referrers::Referrers;
+use super::referrers::{Annotations, Referrers};
 use super::signatures::{Collected, SignatureLimits, Wanted};
 use crate::oci::{Claim, Digest, MANIFEST_MAX, Manifest, Reference, Registry, Repository, Tag};
 
@@ -115,7 +115,7 @@ impl Upstream {
         subject: Digest,
         max: usize,
     ) -> Result<Option<Referrers>, UpstreamError> {
-        self.source.referrers(repository, subject, max).await
+        self.source.referrers(repository, subject, max, Annotations::All).await
     }
 
     /// Asks for tags: at most `n`, those behind `last`.
@@ -186,9 +186,10 @@ impl Source {
         repository: &Repository,
         subject: Digest,
         max: usize,
+        keep: Annotations,
     ) -> Result<Option<Referrers>, UpstreamError> {
         match self {
-            Self::Registry(client) => client.referrers(repository, subject, max).await,
+            Self::Registry(client) => client.referrers(repository, subject, max, keep).await,
             Self::Folder(layout) => layout.referrers(subject, max).map(Some),
         }
     }

@@ -144,7 +144,7 @@ impl Layout {
         }
         let all = self.contents.referrers.get(&subject).map(Vec::as_slice).unwrap_or_default();
         let descriptors: Vec<_> = all.iter().take(max).cloned().collect();
-        Ok(Referrers { truncated: descriptors.len() < all.len(), descriptors, unreadable: 0 })
+        Ok(Referrers { truncated: descriptors.len() < all.len(), descriptors, ..Referrers::default() })
     }
 
     pub(super) fn tags(&self, n: Option<u32>, last: Option<&Tag>) -> TagPage {
