@@ -163,3 +163,16 @@ fn numbers_are_bounded() {
 fn sizes_are_bounded() {
     run(SIZES);
 }
+
+/// Nobody signed for it, and it would stand in every message and record.
+#[test]
+fn what_a_stranger_wrote_is_quoted_in_part() {
+    let long = "x".repeat(300_000).leak();
+    for shape in BUNDLES {
+        let mut case = Case::honest(*shape);
+        case.payload_type = long;
+        let (code, detail) = case.outcome().unwrap_err();
+        assert_eq!(code, "NOT_A_SIGNATURE");
+        assert!(detail.contains("payload type: found `xxx") && detail.chars().count() < 2100, "{} bytes", detail.len());
+    }
+}
