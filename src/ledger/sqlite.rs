@@ -5,10 +5,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
+use rusqlite::{Connection, OptionalExtension as _, Params, Transaction, params};
 
 use crate::oci::{Digest, Repository, Tag};
-use crate::trust::{Candidate, Decision, Recorded};
+use crate::trust::{Candidate, Decision, Fingerprint, Recorded};
 
 use super::record::{Edges, Known, Signed};
 
@@ -43,6 +43,19 @@ const STEPS: [&str; 2] = [
     ) WITHOUT ROWID;
 ",
 ];
+
+/// Those of a digest's parents that are verified under a rule as it is now, by a verdict of their own or of one that
+/// names them. They come first: anybody who may push can have hundreds of images name one layer, which were let through
+/// while nothing was enforced, or were verified under a key of yesterday.
+const VERIFIED_PARENTS: &str = "
+    SELECT parent FROM edge WHERE repository = ?1 AND child = ?2 AND (
+        EXISTS (SELECT 1 FROM verdict WHERE repository = edge.repository AND digest = edge.parent
+            AND outcome = 'verified' AND rule_fingerprint = ?4 AND trust_fingerprint = ?5)
+        OR EXISTS (SELECT 1 FROM edge AS above
+            JOIN verdict ON verdict.repository = above.repository AND verdict.digest = above.parent
+            WHERE above.repository = edge.repository AND above.child = edge.parent
+            AND outcome = 'verified' AND rule_fingerprint = ?4 AND trust_fingerprint = ?5))
+    LIMIT ?3";
 
 /// Manifests without a verdict of their own come behind: of two equal in that, none is better. Artefacts come last:
 /// they vouch for no image, and anybody who may push can make any number of them.
@@ -274,16 +287,28 @@ impl Ledger {
         .await
     }
 
-    /// Which recorded manifests name this digest, at most `limit`; those that were verified last come
-    /// first, because the others may rest on keys that are no longer trusted.
+    /// Which recorded manifests name this digest, at most `limit`: those first that are verified under this rule as it
+    /// is now, then the last judged, because the others may rest on keys that are no longer trusted.
     pub async fn parents(
         &self,
         repository: &Repository,
         child: Digest,
+        under: Fingerprint,
         limit: u32,
     ) -> Result<Vec<Digest>, LedgerError> {
-        let key = (repository.to_string(), child.to_string(), limit);
-        self.digests(PARENTS, key).await
+        let (repository, child) = (repository.to_string(), child.to_string());
+        self.read(move |connection| {
+            let (rule, trust) = (under.rule.to_string(), under.trust.to_string());
+            let mut parents = digests(connection, VERIFIED_PARENTS, params![repository, child, limit, rule, trust])?;
+            if parents.len() < limit as usize {
+                let others = digests(connection, PARENTS, params![repository, child, limit])?;
+                let others: Vec<_> = others.into_iter().filter(|other| !parents.contains(other)).collect();
+                parents.extend(others);
+                parents.truncate(limit as usize);
+            }
+            Ok(parents)
+        })
+        .await
     }
 
     /// Which manifests a recorded manifest names, at most `limit`.
@@ -308,13 +333,7 @@ impl Ledger {
         sql: &'static str,
         key: (String, impl rusqlite::ToSql + Send + 'static, u32),
     ) -> Result<Vec<Digest>, LedgerError> {
-        self.read(move |connection| {
-            let mut statement = connection.prepare_cached(sql)?;
-            let rows = statement.query_map(params![key.0, key.1, key.2], |row| row.get::<_, String>(0))?;
-            // A row that somebody spoiled names nothing.
-            Ok(rows.collect::<Result<Vec<_>, _>>()?.into_iter().filter_map(|text| text.parse().ok()).collect())
-        })
-        .await
+        self.read(move |connection| digests(connection, sql, params![key.0, key.1, key.2])).await
     }
 
     async fn read<T: Send + 'static>(
@@ -345,6 +364,13 @@ impl Ledger {
             .await
             .expect("ledger work does not panic")
     }
+}
+
+/// A row that somebody spoiled names nothing.
+fn digests(connection: &Connection, sql: &str, with: impl Params) -> Result<Vec<Digest>, LedgerError> {
+    let mut statement = connection.prepare_cached(sql)?;
+    let rows = statement.query_map(with, |row| row.get::<_, String>(0))?;
+    Ok(rows.collect::<Result<Vec<_>, _>>()?.into_iter().filter_map(|text| text.parse().ok()).collect())
 }
 
 /// A row that somebody spoiled says nothing, and is written anew.
@@ -390,10 +416,11 @@ mod tests {
             ledger.record_tag(&repository, &tag, index, Timestamp::UNIX_EPOCH).await.unwrap();
         }
         let ledger = Ledger::open(&path).unwrap();
-        assert_eq!(ledger.parents(&repository, child, 8).await.unwrap(), [index]);
+        let rule = Fingerprint { rule: Digest::of(b"rule"), trust: Digest::of(b"keys") };
+        assert_eq!(ledger.parents(&repository, child, rule, 8).await.unwrap(), [index]);
         assert_eq!(ledger.children(&repository, index, 8).await.unwrap(), [child]);
         assert_eq!(ledger.tag(&repository, &tag).await.unwrap(), Some(index));
-        assert!(ledger.parents(&other, child, 8).await.unwrap().is_empty(), "membership is per repository");
+        assert!(ledger.parents(&other, child, rule, 8).await.unwrap().is_empty(), "membership is per repository");
         assert_eq!(ledger.tag(&other, &tag).await.unwrap(), None);
     }
 

@@ -23,9 +23,7 @@ use super::inspect::Inspector;
 use super::parents::ParentSearches;
 use super::platform::Platforms;
 use super::question::{Key, Question};
-
-/// How deep indexes may name indexes. Real ones are flat; the specification allows nesting.
-const DEPTH_MAX: usize = 4;
+use super::walk::{Walk, Walked};
 
 /// How many remembered parents of one digest are tried.
 const PARENTS_MAX: u32 = 16;
@@ -176,8 +174,8 @@ impl Gatekeeper {
 
     /// What is known about a manifest without judging an enforced rule afresh. `None`: nothing. Where
     /// nothing is enforced, what was let through once is forgotten soon, and so it is judged again.
-    pub(super) async fn known(&self, question: &Question) -> Result<Option<Admission>, PullError> {
-        match self.0.known(question, None, 0).await? {
+    pub(super) async fn known(&self, question: &Question, walk: Walk<'_>) -> Result<Option<Admission>, PullError> {
+        match self.0.known(question, None, walk).await? {
             None if !question.is_enforced() => Ok(Some(self.admit(question.clone(), None).await?.0)),
             known => Ok(known),
         }
@@ -234,7 +232,8 @@ impl Parts {
     ) -> Result<Admission, PullError> {
         // A parent that could not be looked at is not yet a reason to refuse: the manifest may be
         // signed itself. If it is not, the failure is the answer.
-        let parents = match self.known(question, given.clone(), 0).await {
+        let walked = Walked::default();
+        let parents = match self.known(question, given.clone(), walked.start()).await {
             Ok(Some(admission)) if question.accepts(&admission) => return Ok(admission),
             Ok(_) => Ok(()),
             Err(error) => Err(error),
@@ -256,21 +255,24 @@ impl Parts {
         &'a self,
         question: &'a Question,
         given: Option<Manifest>,
-        depth: usize,
+        walk: Walk<'a>,
     ) -> BoxFuture<'a, Result<Option<Admission>, PullError>> {
         Box::pin(async move {
             question.pass_deny_list(self.clock.now())?;
             if let Some(admission) = self.in_memory(question) {
                 return Ok(Some(admission));
             }
+            if !walk.is_first_at(question.digest) {
+                return Ok(None);
+            }
             if let Some(admission) = self.recall(question, given.clone()).await? {
                 return Ok(Some(self.memorise(question, admission)));
             }
-            if let Some(verified) = self.through_parents(question, given.clone(), depth).await? {
+            if let Some(verified) = self.through_parents(question, given.clone(), walk).await? {
                 return Ok(Some(self.memorise(question, Admission::Image(verified))));
             }
             // Where nothing is enforced nothing needs to be remembered either.
-            if depth > 0 && !question.is_enforced() {
+            if walk.is_on_the_way() && !question.is_enforced() {
                 return self.judge(question, given).await.map(Some);
             }
             Ok(None)
@@ -301,16 +303,15 @@ impl Parts {
         &self,
         question: &Question,
         given: Option<Manifest>,
-        depth: usize,
+        walk: Walk<'_>,
     ) -> Result<Option<Verified<Manifest>>, PullError> {
-        if depth >= DEPTH_MAX {
-            return Ok(None);
-        }
-        let parents = self.ledger.parents(&question.repository, question.digest, PARENTS_MAX).await;
+        let Some(up) = walk.up() else { return Ok(None) };
+        let Question { repository, digest, rule, .. } = question;
+        let parents = self.ledger.parents(repository, *digest, rule.fingerprint(), PARENTS_MAX).await;
         let mut trouble = None;
         for parent in parents.unwrap_or_else(|error| self.unreadable(&error)) {
             let about_parent = Question { digest: parent, ..question.clone() };
-            match self.known(&about_parent, None, depth + 1).await {
+            match self.known(&about_parent, None, up).await {
                 Ok(Some(Admission::Image(parent))) => {
                     let opened = Opened { given: given.clone(), names: None };
                     if let Some(verified) = self.open_child(question, &parent, opened).await? {

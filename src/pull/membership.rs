@@ -10,6 +10,7 @@ use crate::trust::{AdmittedBlob, ArtefactBlob, Decision, Reason, Verdict};
 use super::admit::{Admission, Gatekeeper, stands};
 use super::error::{PullError, Refusal};
 use super::question::Question;
+use super::walk::Walked;
 
 /// How many manifests that name a blob are tried.
 const PARENTS_MAX: u32 = 16;
@@ -100,9 +101,11 @@ impl Membership {
     }
 
     async fn through_parents(&self, question: &Question, why_not: &mut WhyNot) -> Option<Member> {
-        let parents = self.ledger.parents(&question.repository, question.digest, PARENTS_MAX).await.unwrap_or_default();
-        for parent in parents {
-            let known = self.gatekeeper.known(&question.about(parent)).await;
+        let Question { repository, digest, rule, .. } = question;
+        let parents = self.ledger.parents(repository, *digest, rule.fingerprint(), PARENTS_MAX).await;
+        let walked = Walked::default();
+        for parent in parents.unwrap_or_default() {
+            let known = self.gatekeeper.known(&question.about(parent), walked.start()).await;
             let member = why_not.note(known).and_then(|admission| Member::of(&admission, question.digest));
             if member.is_some() {
                 return member;
@@ -114,10 +117,10 @@ impl Membership {
     /// Looks at the latest verified manifests, and opens what they name, until one names the blob.
     async fn through_tops(&self, question: &Question, why_not: &mut WhyNot) -> Option<Member> {
         let tops = self.ledger.tops(&question.repository, TOPS_MAX).await.unwrap_or_default();
+        let walked = Walked::default();
         for digest in tops {
-            let Ok(Some(Admission::Image(top))) = self.gatekeeper.known(&question.about(digest)).await else {
-                continue;
-            };
+            let known = self.gatekeeper.known(&question.about(digest), walked.start()).await;
+            let Ok(Some(Admission::Image(top))) = known else { continue };
             if let Some(blob) = top.blob(question.digest) {
                 return Some(Member::Image(blob));
             }

@@ -22,6 +22,7 @@ mod resolve;
 mod rollback;
 mod servable;
 mod tail;
+mod walk;
 
 pub use crate::upstream::TagPage;
 pub use admit::Admission;
