@@ -22,6 +22,7 @@ mod respond;
 mod route;
 mod service;
 mod tls;
+mod unsent;
 #[cfg(test)]
 mod wire_tests;
 

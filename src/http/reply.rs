@@ -9,6 +9,7 @@ use crate::pull::Servable;
 
 use super::access::{AccessLine, Facts};
 use super::body::ServeBody;
+use super::unsent::Unsent;
 
 /// Whoever stores an answer must ask again before using it: the right to be served can end.
 const ASK_AGAIN: HeaderValue = HeaderValue::from_static("private, no-cache");
@@ -64,6 +65,15 @@ impl Reply {
 
     fn new(status: StatusCode, payload: Payload) -> Self {
         Self { status, headers: HeaderMap::new(), phrase: None, payload, facts: Facts::default() }
+    }
+
+    /// The same, with room for its page until the last of it was sent; `None` where there is no room.
+    pub(super) fn within(self, unsent: &Unsent) -> Option<Self> {
+        let payload = match self.payload {
+            Payload::Page(page) => Payload::Page(unsent.hold(page)?),
+            other => other,
+        };
+        Some(Self { payload, ..self })
     }
 
     /// Adds a header.

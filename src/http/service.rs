@@ -19,6 +19,7 @@ use super::connection::Handler;
 use super::listener::{ListenerOptions, serve_with};
 use super::reply::Reply;
 use super::route::{Route, RouteError, Upstreams, route};
+use super::unsent::Unsent;
 use super::{conditional, pages, respond};
 
 const UPSTREAM: HeaderName = HeaderName::from_static("assay-upstream");
@@ -46,12 +47,20 @@ pub async fn serve(
     tasks: Tasks,
     shutdown: impl Future<Output = ()>,
 ) -> bool {
-    serve_with(listener, options, RegistryService { puller, options: registry }, tasks, shutdown).await
+    serve_with(
+        listener,
+        options,
+        RegistryService { puller, options: registry, unsent: Unsent::default() },
+        tasks,
+        shutdown,
+    )
+    .await
 }
 
 struct RegistryService {
     puller: Arc<Puller>,
     options: RegistryOptions,
+    unsent: Unsent,
 }
 
 impl Handler for RegistryService {
@@ -71,6 +80,11 @@ impl Handler for RegistryService {
 }
 
 impl RegistryService {
+    /// A list can be large, and each client has one of its own in memory.
+    fn list(&self, list: Reply) -> Reply {
+        list.within(&self.unsent).unwrap_or_else(respond::busy)
+    }
+
     fn route(&self, asked: &Parts) -> Result<Route, RouteError> {
         let upstreams =
             Upstreams { default: &self.options.default_upstream, knows: &|registry| self.puller.knows(registry) };
@@ -104,14 +118,16 @@ impl RegistryService {
                 let want = blob_want(&asked.method, &asked.headers, *digest);
                 content(puller.blob(repository, *digest, want).await?, route, &asked.headers)
             }
-            Route::Tags(ask) => pages::tags(ask, puller.tags(&ask.repository, ask.n, ask.last.as_ref()).await?),
+            Route::Tags(ask) => {
+                self.list(pages::tags(ask, puller.tags(&ask.repository, ask.n, ask.last.as_ref()).await?))
+            }
             Route::Referrers { repository, subject, artifact_type } => {
                 let found = match puller.referrers(repository, *subject).await {
                     // The specification wants an empty list.
                     Err(PullError::NotFound { .. }) => Vec::new(),
                     found => found?,
                 };
-                pages::referrers(found, artifact_type.as_deref())
+                self.list(pages::referrers(found, artifact_type.as_deref()))
             }
         })
     }

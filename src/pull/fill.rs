@@ -15,6 +15,7 @@ use crate::upstream::{Upstream, UpstreamError};
 
 use super::error::PullError;
 use super::from_upstream::upstream_error;
+use super::places::Places;
 
 /// How long content that turned out bad is fetched without passing it on before the end. The client
 /// whose response was cut asks again at once, and then gets a readable answer, or good content.
@@ -40,13 +41,23 @@ pub(super) struct Fills {
     suspects: moka::sync::Cache<Digest, ()>,
     store: Arc<DiskStore>,
     places: Arc<Semaphore>,
+    /// Of these places, what one upstream may take: a blob may come for hours, and goes on when its clients have left.
+    shares: Arc<Places>,
     metrics: Arc<Metrics>,
     tasks: Tasks,
 }
 
 impl Fills {
-    /// At most `most` fetches run at once; the others wait in turn.
-    pub(super) fn new(store: Arc<DiskStore>, most: usize, metrics: Arc<Metrics>, tasks: Tasks) -> Self {
+    /// At most `most` fetches run at once; the others wait in turn. Of several upstreams, each leaves a quarter of the
+    /// places to the others.
+    pub(super) fn new(
+        store: Arc<DiskStore>,
+        most: usize,
+        upstreams: usize,
+        metrics: Arc<Metrics>,
+        tasks: Tasks,
+    ) -> Self {
+        let share = if upstreams > 1 { most.saturating_sub(most.div_ceil(4)).max(1) } else { most };
         let memory = || moka::sync::Cache::builder().max_capacity(REMEMBERED).time_to_live(SUSPECT_FOR);
         let suspects = moka::sync::Cache::builder().max_capacity(REMEMBERED).time_to_live(SUSPECT_FOR).build();
         Self {
@@ -55,6 +66,7 @@ impl Fills {
             suspects,
             store,
             places: Arc::new(Semaphore::new(most)),
+            shares: Arc::new(Places::new(share)),
             metrics,
             tasks,
         }
@@ -83,12 +95,13 @@ impl Fills {
         let (fills, repository) = (self.clone(), repository.clone());
         let landing = Landing { key, running: Arc::clone(&self.running) };
         self.tasks.spawn("fill", async move {
+            let share = fills.shares.take(upstream.registry()).await;
             // The semaphore is never closed, so this waits for a place and for nothing else.
             let place = Arc::clone(&fills.places).acquire_owned().await;
             let finish_line = spool.finish_line();
             fills.run(upstream, repository, spool).await;
             // Off the list before those who wait for it hear: they may want a fetch of their own.
-            drop((landing, place));
+            drop((landing, place, share));
             drop(finish_line);
         });
         Ok((incoming, CacheOutcome::Fill))
@@ -194,5 +207,38 @@ struct Landing {
 impl Drop for Landing {
     fn drop(&mut self) {
         self.running.lock().expect("no holder of this lock panics").remove(&self.key);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::demo::Registry;
+    use crate::upstream::{NetworkOptions, Proxy, UpstreamOptions, Upstreams};
+
+    /// It takes connections and never answers, and more is asked of it than there are places.
+    #[tokio::test]
+    async fn an_upstream_that_never_answers_leaves_places_to_others() {
+        let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let good = Registry::start().await.unwrap();
+        let content = good.put_blob("app", "good");
+        let options = |name: &str, address: std::net::SocketAddr| {
+            UpstreamOptions::new(name.parse().unwrap(), format!("http://{address}").parse().unwrap())
+        };
+        let all = vec![options("silent.test", silent.local_addr().unwrap()), options("good.test", good.address())];
+        let network = NetworkOptions { proxy: Proxy::None, ..NetworkOptions::default() };
+        let upstreams = Upstreams::new(all, network).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let store = Arc::new(DiskStore::open(folder.path()).unwrap());
+        let fills = Fills::new(store, 4, upstreams.registries().count(), Arc::default(), Tasks::new());
+        let join = |registry: &str, claim| {
+            let repository: Repository = format!("{registry}/app").parse().unwrap();
+            fills.join(upstreams.get(repository.registry()).unwrap(), &repository, claim).unwrap().0
+        };
+        let held: Vec<_> = (0..8u8).map(|n| join("silent.test", Claim { digest: Digest::of(&[n]), size: 1 })).collect();
+        let mut arrives = join("good.test", Claim { digest: content, size: 4 });
+        let sealed = tokio::time::timeout(Duration::from_secs(10), arrives.sealed()).await;
+        assert!(sealed.expect("the silent one holds every place").is_ok());
+        assert!(held.iter().all(|one| matches!(one.progress(), Progress::Writing(0))));
     }
 }

@@ -1,9 +1,11 @@
 //! The pipeline. Each step takes a value and gives a stronger one.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use bytes::{Bytes, BytesMut};
+use tokio::sync::OwnedSemaphorePermit;
 
 use crate::clock::Clock;
 use crate::ledger::Ledger;
@@ -29,6 +31,12 @@ use super::servable::Servable;
 
 /// How many artefact payloads of one upstream are held in memory at once while they are looked at.
 const INSPECTIONS_MAX: usize = 4;
+
+/// Lists of tags and referrers that are read for clients at once, per upstream: each may have some megabytes.
+const LISTS_MAX: usize = 8;
+
+/// How long a client waits until its list is read; that takes as long at most.
+const LIST_WAIT: Duration = Duration::from_secs(30);
 
 /// Most referrers that are listed for a client.
 const REFERRERS_MAX: usize = 1000;
@@ -66,6 +74,7 @@ pub struct Puller {
     rollbacks: RollbackWatch,
     fills: Fills,
     inspections: Places,
+    lists: Places,
 }
 
 /// Content that may be sent.
@@ -93,6 +102,7 @@ impl Puller {
         let PullerParts { policy, upstreams, store, ledger, clock, tasks, limits, fetches_max, metrics } = parts;
         let memory = Memory { store: Arc::clone(&store), ledger: ledger.clone() };
         let gatekeeper = Gatekeeper::new(memory, Arc::clone(&clock), limits, Arc::clone(&metrics), tasks.clone());
+        let registries = upstreams.registries().count();
         Self {
             policy: ArcSwap::new(policy),
             upstreams,
@@ -100,9 +110,10 @@ impl Puller {
             gatekeeper,
             rollbacks: RollbackWatch::new(ledger.clone(), Arc::clone(&clock), Arc::clone(&metrics)),
             resolver: Resolver::new(ledger, clock, tasks.clone()),
-            fills: Fills::new(Arc::clone(&store), fetches_max, metrics, tasks),
+            fills: Fills::new(Arc::clone(&store), fetches_max, registries, metrics, tasks),
             store,
             inspections: Places::new(INSPECTIONS_MAX),
+            lists: Places::new(LISTS_MAX),
         }
     }
 
@@ -303,6 +314,7 @@ impl Puller {
         last: Option<&Tag>,
     ) -> Result<TagPage, PullError> {
         let (upstream, _) = self.rule_for(repository, "tags")?;
+        let _place = self.place_for_list(repository.registry()).await?;
         Box::pin(upstream.tags(repository, n, last))
             .await
             .map_err(|e| upstream_error(&upstream, &repository.to_string(), &e))
@@ -311,6 +323,7 @@ impl Puller {
     /// What refers to a digest, from the referrers API or the fallback tag.
     pub async fn referrers(&self, repository: &Repository, subject: Digest) -> Result<Vec<Descriptor>, PullError> {
         let (upstream, _) = self.rule_for(repository, &subject.to_string())?;
+        let _place = self.place_for_list(repository.registry()).await?;
         let fail = |error| upstream_error(&upstream, &format!("referrers of {subject}"), &error);
         if let Some(referrers) = Box::pin(upstream.referrers(repository, subject, REFERRERS_MAX)).await.map_err(fail)? {
             return Ok(referrers.descriptors);
@@ -321,6 +334,15 @@ impl Puller {
             Err(PullError::NotFound { .. }) => Ok(Vec::new()),
             Err(error) => Err(error),
         }
+    }
+
+    async fn place_for_list(&self, registry: &Registry) -> Result<OwnedSemaphorePermit, PullError> {
+        let waited = tokio::time::timeout(LIST_WAIT, self.lists.take(registry)).await;
+        waited.map_err(|_| PullError::Upstream {
+            registry: registry.clone(),
+            detail: "too many of its lists are being read, and it is slow".to_owned(),
+            retry_after: Some(LIST_WAIT),
+        })
     }
 
     /// Closed world: an unknown registry is never contacted, and without a rule nothing is.
