@@ -45,6 +45,8 @@ impl Client {
         F: Future<Output = Result<T, UpstreamError>> + Send,
     {
         let started = Instant::now();
+        let crowded = || UpstreamError::Crowded { asked: ask.asked.clone() };
+        let _in_crowd = self.crowd.try_acquire().map_err(|_| crowded())?;
         let waited = timeout(CALL_MAX, self.requests.acquire()).await;
         let _permit = waited
             .map_err(|_| UpstreamError::TimedOut { asked: ask.asked.clone() })?

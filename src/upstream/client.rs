@@ -26,7 +26,10 @@ use super::transport::{Answer, Transport};
 use crate::oci::{Claim, Digest, Manifest, Reference, Registry, Repository, Tag, media_type};
 
 /// Most requests for small things at one time, per upstream. More would only queue up over there.
-const REQUESTS_MAX: usize = 64;
+pub(super) const REQUESTS_MAX: usize = 64;
+/// Most questions that wait until one of these is answered: who waits behind them would be too late for a client. What
+/// asks goes on when its client has left, so without an end thousands of clients would take gigabytes.
+pub(super) const WAITING_MAX: usize = 8192;
 /// Most blobs at one time, per upstream. Counted apart: long downloads must not hold up tag checks.
 const BLOBS_MAX: usize = 64;
 /// The time that any blob has, plus a second for each [`BLOB_BYTES_PER_SECOND`]. Slower is no service,
@@ -49,6 +52,8 @@ pub(super) struct Client {
     pub(super) auth: Auth,
     pub(super) retries: u32,
     pub(super) requests: Semaphore,
+    /// With those that wait for one.
+    pub(super) crowd: Semaphore,
     pub(super) without_referrers: Lately,
 }
 
@@ -77,6 +82,7 @@ impl Client {
             auth,
             retries: network.retries,
             requests: Semaphore::new(REQUESTS_MAX),
+            crowd: Semaphore::new(REQUESTS_MAX + WAITING_MAX),
             without_referrers: Lately::default(),
         })
     }

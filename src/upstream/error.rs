@@ -39,6 +39,9 @@ impl fmt::Display for Asked {
     }
 }
 
+/// When to come back to an upstream that too many wait for.
+const CROWD_GONE_AFTER: Duration = Duration::from_secs(5);
+
 /// Why an upstream gave us nothing to use.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum UpstreamError {
@@ -69,6 +72,12 @@ pub enum UpstreamError {
         asked: Asked,
         /// When to come back, if it said so.
         retry_after: Option<Duration>,
+    },
+    /// So many wait to ask it that this one would come too late.
+    #[error("{asked}: too many questions wait for their turn")]
+    Crowded {
+        /// What was to be asked.
+        asked: Asked,
     },
     /// Any other status than the wanted one.
     #[error("{asked}: answered with status {status}")]
@@ -143,6 +152,7 @@ impl UpstreamError {
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::RateLimited { retry_after, .. } | Self::Unavailable { retry_after, .. } => *retry_after,
+            Self::Crowded { .. } => Some(CROWD_GONE_AFTER),
             _ => None,
         }
     }
