@@ -40,6 +40,8 @@ pub struct RootPart {
     pub name: String,
     /// Logs: the hex log ID. Authorities: the hex sha256 of their chain's first certificate.
     pub id: String,
+    /// The hex sha256 of all that is trusted in it: the log's key, or every certificate of the chain.
+    pub material: String,
     /// Not trusted for what happened before; without a bound if absent.
     pub valid_from: Option<Timestamp>,
     /// Not trusted for what happened after; without a bound if absent.
@@ -163,23 +165,25 @@ impl PartKind {
 fn parts(root: &TrustedRoot) -> Vec<RootPart> {
     let mut parts = Vec::new();
     for one in &root.certificate_authorities {
-        let first = one.cert_chain.certificates.first().map(|first| first.raw_bytes.as_bytes());
+        let chain: Vec<_> = one.cert_chain.certificates.iter().map(|one| one.raw_bytes.as_bytes()).collect();
         let name = authority([&one.subject.organization, &one.subject.common_name], &one.uri);
-        parts.push(part(PartKind::CertificateAuthority, name, sha256(first), one.valid_for));
+        parts.push(part(PartKind::CertificateAuthority, name, chain_ids(&chain), one.valid_for));
     }
     for one in &root.ctlogs {
         let (key, kind) = (&one.public_key, PartKind::CertificateTransparencyLog);
-        parts.push(part(kind, one.base_url.clone(), hex::encode(one.log_id.key_id.as_bytes()), key.valid_for));
+        let ids = log_ids(one.log_id.key_id.as_bytes(), key.raw_bytes.as_bytes());
+        parts.push(part(kind, one.base_url.clone(), ids, key.valid_for));
     }
     for one in &root.tlogs {
         let (key, kind) = (&one.public_key, PartKind::TransparencyLog);
-        parts.push(part(kind, one.base_url.clone(), hex::encode(one.log_id.key_id.as_bytes()), key.valid_for));
+        let ids = log_ids(one.log_id.key_id.as_bytes(), key.raw_bytes.as_bytes());
+        parts.push(part(kind, one.base_url.clone(), ids, key.valid_for));
     }
     for one in &root.timestamp_authorities {
-        let first = one.cert_chain.certificates.first().map(|first| first.raw_bytes.as_bytes());
+        let chain: Vec<_> = one.cert_chain.certificates.iter().map(|one| one.raw_bytes.as_bytes()).collect();
         let uri = one.uri.as_deref().unwrap_or_default();
         let name = authority([&one.subject.organization, &one.subject.common_name], uri);
-        parts.push(part(PartKind::TimestampAuthority, name, sha256(first), one.valid_for));
+        parts.push(part(PartKind::TimestampAuthority, name, chain_ids(&chain), one.valid_for));
     }
     parts
 }
@@ -189,15 +193,26 @@ fn authority(subject: [&Option<String>; 2], uri: &str) -> String {
     if subject.is_empty() { uri.to_owned() } else { format!("{} ({uri})", subject.join(" ")) }
 }
 
-fn sha256(certificate: Option<&[u8]>) -> String {
-    hex::encode(Sha256::digest(certificate.unwrap_or_default()))
+/// Id and material. Every certificate of a chain is trusted, not only the first; in DER each says where it ends.
+fn chain_ids(chain: &[&[u8]]) -> [String; 2] {
+    [sha256(chain.first().copied().unwrap_or_default()), sha256(&chain.concat())]
 }
 
-fn part(kind: PartKind, name: String, id: String, window: Option<TimeRange>) -> RootPart {
+/// Id and material.
+fn log_ids(id: &[u8], key: &[u8]) -> [String; 2] {
+    [hex::encode(id), sha256(key)]
+}
+
+fn sha256(bytes: &[u8]) -> String {
+    hex::encode(Sha256::digest(bytes))
+}
+
+fn part(kind: PartKind, name: String, [id, material]: [String; 2], window: Option<TimeRange>) -> RootPart {
     RootPart {
         kind,
         name,
         id,
+        material,
         valid_from: window.map(|window| window.start),
         valid_until: window.and_then(|window| window.end),
     }

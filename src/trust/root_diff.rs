@@ -9,7 +9,7 @@ pub struct RootDiff {
     pub added: Vec<RootPart>,
     /// No longer trusted at all.
     pub removed: Vec<RootPart>,
-    /// The same key or certificate under another name or with another window.
+    /// The same log or authority under another name, with another window, or with other keys or certificates.
     pub changed: Vec<Changed>,
 }
 
@@ -66,6 +66,7 @@ mod tests {
             kind: PartKind::TransparencyLog,
             name: format!("https://{id}.example"),
             id: id.to_owned(),
+            material: id.to_owned(),
             valid_from: None,
             valid_until: until.map(|time| time.parse().unwrap()),
         }
@@ -79,6 +80,14 @@ mod tests {
         assert_eq!(diff.added, [part("c", None)]);
         assert_eq!(diff.removed, [part("b", None)]);
         assert_eq!(diff.changed, [Changed { old: part("a", None), new: part("a", ENDS) }]);
+    }
+
+    /// A log's id and a chain's first certificate can stay while others come behind them, and all of them are trusted.
+    #[test]
+    fn other_material_under_the_same_id_is_a_change() {
+        let other = RootPart { material: "b".to_owned(), ..part("a", None) };
+        let diff = RootDiff::of(&[part("a", None)], std::slice::from_ref(&other));
+        assert_eq!(diff.changed, [Changed { old: part("a", None), new: other }]);
     }
 
     #[test]
