@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 
+mod any_artifact;
 mod attestations;
 mod case;
 mod certificate;

@@ -5,7 +5,9 @@ use assay::trust::Reason::{MissingAttestation, MissingSigner, NoSignature, Wrong
 use assay::trust::{About, AttestationDemand, Condition, Matcher, Require};
 use serde_json::{Value, json};
 
-use super::case::{Case, IMAGE, OTHER_IMAGE, PROVENANCE, RELEASE, STRANGER, key, other, platform, subject, workflow};
+use super::case::{
+    By, Case, IMAGE, OTHER_IMAGE, PROVENANCE, RELEASE, STRANGER, key, other, platform, subject, workflow,
+};
 use super::row::{ALL, BUNDLES, Row, row, run};
 use crate::support::sigstore::CertificateRequest;
 
@@ -181,6 +183,19 @@ const MISSING: &[Row] = &[
         asked(c);
         c.demand.attestations[0].signers = vec![workflow(), key(&RELEASE)];
     }),
+    row(6, "one that is asked for twice, and says one thing of two", ALL, |_| {}, MissingAttestation, LACKS)
+        .given(|c| {
+            asked_with(c, vec![Condition::builder_id(Matcher::exact(BUILDER))]);
+            let source =
+                demand(c, PROVENANCE, About::Index, vec![Condition::source_repository(Matcher::exact(SOURCE))]);
+            c.demand.attestations.push(source);
+            c.says.predicate = json!({ "builder": { "id": BUILDER } });
+        })
+        .beside(|c| {
+            let mut source = c.clone();
+            source.says.predicate = json!({ "invocation": { "configSource": { "uri": SOURCE } } });
+            c.beside.push(source.candidate());
+        }),
     row(
         5,
         "attested twice and signed by one of two",
@@ -195,7 +210,7 @@ const MISSING: &[Row] = &[
         c.demand.require = Require::All;
     })
     .beside(|c| {
-        for by in [super::case::By::Keyless, super::case::By::Key] {
+        for by in [By::Keyless, By::Key] {
             c.beside.push(Case::honest((c.form, by)).candidate());
         }
     }),
@@ -260,6 +275,43 @@ const SAYS_OTHERWISE: &[Row] = &[
         let conditions =
             vec![Condition::builder_id(Matcher::exact(BUILDER)), Condition::source_repository(Matcher::exact(SOURCE))];
         asked_with(c, conditions);
+    }),
+    row(
+        6,
+        "another builder, where somebody else may say anything",
+        ALL,
+        |c| c.says.predicate = provenance("https://evil.test/builder", SOURCE),
+        WrongAttestation,
+        "builder_id: found `https://evil.test/builder`",
+    )
+    .given(|c| {
+        asked_with(c, vec![Condition::builder_id(Matcher::exact(BUILDER))]);
+        let mut anything = demand(c, PROVENANCE, About::Index, vec![]);
+        anything.signers = vec![key(&STRANGER)];
+        c.demand.attestations.push(anything);
+    })
+    .beside(|c| {
+        let mut strangers = c.clone();
+        (strangers.by, strangers.key) = (By::Key, STRANGER.clone());
+        c.beside.push(strangers.candidate());
+    }),
+    row(
+        6,
+        "another builder, where another type is missing, too",
+        ALL,
+        |c| c.says.predicate = provenance("https://evil.test/builder", SOURCE),
+        MissingAttestation,
+        "no attestation `https://spdx.dev/Document` by ",
+    )
+    .given(|c| {
+        asked_with(c, vec![Condition::builder_id(Matcher::exact(BUILDER))]);
+        let bill = demand(c, SPDX, About::Index, vec![]);
+        c.demand.attestations.insert(0, bill);
+    })
+    .beside(|c| {
+        let mut bill = c.clone();
+        bill.attest(SPDX, json!({ "SPDXID": "SPDXRef-DOCUMENT" }));
+        c.beside.push(bill.candidate());
     }),
     row(
         6,
