@@ -290,6 +290,11 @@ mod tests {
         }
         assert!(Pattern::parse("localhost:5000/app").is_ok(), "a port is no tag");
         assert!(Pattern::parse("alpine").is_err());
+        let no_registry = PatternError::NoRegistry("-io/alpine".to_owned());
+        assert_eq!(Pattern::parse("-io/alpine").unwrap_err(), no_registry);
+        for good in ["docker.io/library/alpine", "*/library/alpine", "*.io/alpine", "registry.test/a", "127.0.0.1/a"] {
+            assert_eq!(Pattern::parse(good).unwrap().as_str(), good);
+        }
         assert!(matches!(Pattern::parse("ghcr.io/[").unwrap_err(), PatternError::Glob(_)));
     }
 }

@@ -221,6 +221,22 @@ mod tests {
     }
 
     #[test]
+    fn its_parts_are_told_apart_by_name_and_key() {
+        let root = TrustRoot::public_good().unwrap();
+        let ids: std::collections::BTreeSet<_> =
+            root.parts().iter().map(|part| (part.kind.as_str(), &part.id)).collect();
+        assert!(root.parts().len() > 4);
+        assert_eq!(ids.len(), root.parts().len(), "an id names one part");
+        assert!(root.parts().iter().all(|part| part.id.len() == 64));
+        for (kind, name) in [
+            ("certificate authority", "sigstore.dev sigstore (https://fulcio.sigstore.dev)"),
+            ("transparency log", "https://rekor.sigstore.dev"),
+        ] {
+            assert!(root.parts().iter().any(|part| (part.kind.as_str(), part.name.as_str()) == (kind, name)), "{name}");
+        }
+    }
+
+    #[test]
     fn what_could_never_verify_fails_when_it_is_read() {
         let text = String::from_utf8(TrustRoot::public_good_json().to_vec()).unwrap();
         assert!(TrustRoot::from_json("same", text.as_bytes()).is_ok());

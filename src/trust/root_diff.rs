@@ -82,6 +82,28 @@ mod tests {
     }
 
     #[test]
+    fn one_difference_is_a_difference() {
+        let (one, none): (_, &[RootPart]) = ([part("a", None)], &[]);
+        assert!(RootDiff::of(&one, &one).is_empty());
+        for (old, new) in [(none, &one[..]), (&one, none), (&one, &[part("a", ENDS)])] {
+            assert!(!RootDiff::of(old, new).is_empty(), "{old:?} {new:?}");
+        }
+    }
+
+    #[test]
+    fn roots_differ_in_what_they_name() {
+        let root = |text: &str| TrustRoot::from_json("test", text.as_bytes()).unwrap();
+        let public = TrustRoot::public_good().unwrap();
+        let text = String::from_utf8(TrustRoot::public_good_json().to_vec()).unwrap();
+        assert!(RootDiff::between(&public, &root(&text)).is_empty());
+        let renamed = RootDiff::between(&public, &root(&text.replace("rekor.sigstore.dev", "rekor.example")));
+        let names: Vec<_> =
+            renamed.changed.iter().map(|part| (part.old.name.as_str(), part.new.name.as_str())).collect();
+        assert!(names.contains(&("https://rekor.sigstore.dev", "https://rekor.example")), "{names:?}");
+        assert!(renamed.added.is_empty() && renamed.removed.is_empty());
+    }
+
+    #[test]
     fn order_is_no_difference_and_an_id_may_stand_twice() {
         let twice = [part("a", None), part("a", ENDS)];
         assert!(RootDiff::of(&twice, &[part("a", ENDS), part("a", None)]).is_empty());

@@ -9,6 +9,7 @@ mod attestations;
 mod case;
 mod certificate;
 mod content;
+mod evidence;
 mod identity;
 mod keys;
 mod limits;

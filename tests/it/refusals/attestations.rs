@@ -2,13 +2,13 @@
 //! (CVE-2022-35929, CVE-2022-35930).
 
 use assay::trust::Reason::{MissingAttestation, MissingSigner, NoSignature, WrongAttestation};
-use assay::trust::{About, AttestationDemand, Condition, Matcher, Require};
+use assay::trust::{About, AttestationDemand, Candidate, Condition, Matcher, Material, Require};
 use serde_json::{Value, json};
 
 use super::case::{
     By, Case, IMAGE, OTHER_IMAGE, PROVENANCE, RELEASE, STRANGER, key, other, platform, subject, workflow,
 };
-use super::row::{ALL, BUNDLES, Row, row, run};
+use super::row::{ALL, BUNDLES, CLASSIC, Row, row, run};
 use crate::support::sigstore::CertificateRequest;
 
 const BUILDER: &str = "https://github.com/acme/builder/.github/workflows/build.yml@refs/tags/v1";
@@ -57,6 +57,13 @@ fn about(case: &mut Case, digest: assay::oci::Digest) {
 fn by_a_stranger(case: &mut Case) {
     case.key = STRANGER.clone();
     case.request = CertificateRequest::github("evil/app", "release.yml", "refs/tags/v1.0.0");
+}
+
+/// With white space behind the envelope, which changes nothing that is signed.
+fn spaced(mut candidate: Candidate) -> Candidate {
+    let Material::ClassicAttestation { envelope, .. } = &mut candidate.material else { panic!("an attestation") };
+    *envelope = [envelope.as_ref(), b" "].concat().into();
+    candidate
 }
 
 fn where_it_says(case: &mut Case) {
@@ -171,6 +178,16 @@ const MISSING: &[Row] = &[
         bill.attest(SPDX, json!({ "SPDXID": "SPDXRef-DOCUMENT" }));
         c.beside.push(bill.candidate());
     }),
+    row(
+        6,
+        "written otherwise than it was logged",
+        CLASSIC,
+        |c| c.found = Some([spaced(c.candidate())].into_iter().chain(c.beside.clone()).collect()),
+        MissingAttestation,
+        LACKS,
+    )
+    .given(asked)
+    .beside(|c| c.found = Some([c.candidate()].into_iter().chain(c.beside.clone()).collect())),
     row(
         6,
         "by one of two who both must attest",

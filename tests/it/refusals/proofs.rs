@@ -113,6 +113,21 @@ const UNPROVEN: &[Row] = &[
     ),
     row(
         16,
+        "a checkpoint whose signature says to be by another log",
+        BUNDLES,
+        |c| {
+            c.edit = |signed, _| {
+                signed.edit_entry(|entry| {
+                    let checkpoint = &mut entry.proof.as_mut().unwrap().checkpoint;
+                    *checkpoint = checkpoint.replacen("\u{2014} ", "\u{2014} not.", 1);
+                })
+            };
+        },
+        MalformedSignature,
+        "the checkpoint has no signature by the log that it is about",
+    ),
+    row(
+        16,
         "a checkpoint by another trusted log, with a line that says to be by this one",
         REKOR_V2,
         |c| c.edit = |signed, case| with_line_of_its_log(signed.checkpoint_by(&OTHER_SIGSTORE.rekor_v2), case),
