@@ -83,6 +83,7 @@ fn what_is_not_attested_of_a_platform_is_refused_or_unknown_and_in_audit_served(
         let judged = |mode| outcome(&platform(&rule(mode, demand(Some(About::Platform))), &search));
         assert_eq!((judged(Mode::Enforce), judged(Mode::Audit).as_str()), (enforced, audited));
         assert_eq!(outcome(&platform(&rule(Mode::Enforce, demand(None)), &search)), ALLOWED, "nothing is asked");
+        assert!(!demand(None).asks_of_platforms() && !demand(Some(About::Index)).asks_of_platforms());
     }
 }
 

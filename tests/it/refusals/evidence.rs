@@ -1,8 +1,11 @@
-//! What a verdict tells about a good signature: each step, and what was found.
+//! What a verdict tells: each step of a good signature, and of a bad one what came closest.
 
-use assay::trust::{CandidateReport, Demand, Enforcement, Judgement, Outcome, Rule, Search, Tlog, judge};
+use assay::trust::{
+    CandidateReport, Demand, Difference, Enforcement, Judgement, Matcher, Outcome, Reason, Rule, Search, Signer, Tlog,
+    judge,
+};
 
-use super::case::{By, Case, Form, WORKFLOW, index, key_signer, trusted};
+use super::case::{By, Case, Form, WORKFLOW, identity, index, key_signer, trusted};
 use crate::support::sigstore::{GITHUB, SIGSTORE, TransparencyLog, TrustedRoot};
 
 fn report(case: &Case) -> CandidateReport {
@@ -62,4 +65,44 @@ fn a_verdict_tells_who_signed() {
     assert_eq!(by_key.key, Some(key_signer(&case.key).key.fingerprint()));
     assert_eq!((by_key.identity, by_key.issuer), (None, None));
     assert!(by_key.claims.is_empty());
+}
+
+/// Why it is refused, and the difference if it is an identity's.
+fn refused(case: &Case) -> (Reason, String, Option<Difference>) {
+    let demand = Demand { roots: vec![trusted("root", &case.roots[0])], ..case.demand.clone() };
+    let rule = Rule::new("acme".to_owned(), vec![], Enforcement::Enforce(demand));
+    let search = Search { candidates: vec![case.candidate()], looked_at: vec![] };
+    let Judgement::Refuse(verdict) = judge(index(), &case.repository, &rule, &search, case.now) else {
+        panic!("bad");
+    };
+    let failed = verdict.candidates[0].checks.last().unwrap().clone();
+    (failed.reason.unwrap(), failed.detail, failed.difference.map(|difference| *difference))
+}
+
+#[test]
+fn a_refusal_tells_the_signer_that_came_closest() {
+    let wrong_name = || identity(Matcher::exact(GITHUB), Matcher::exact("https://github.com/acme/other"));
+    let wrong_issuer = || identity(Matcher::exact("https://token.actions.test"), Matcher::exact(WORKFLOW));
+    let of = |signers: Vec<Signer>| {
+        let mut case = Case::honest((Form::Bundle03, By::Keyless));
+        case.trust(signers);
+        let (_, detail, difference) = refused(&case);
+        let difference = difference.unwrap();
+        (difference.field, difference.signed_by, detail.contains("more signers do not fit"))
+    };
+    assert_eq!(of(vec![wrong_name()]), ("identity".to_owned(), None, false));
+    assert_eq!(of(vec![wrong_issuer()]), ("issuer".to_owned(), Some(WORKFLOW.to_owned()), false));
+    for both in [vec![wrong_name(), wrong_issuer()], vec![wrong_issuer(), wrong_name()]] {
+        assert_eq!(of(both), ("identity".to_owned(), None, true), "who vouched is right, so it is closer");
+    }
+}
+
+/// A statement that cannot be read says so only where all else is right, as far as it can be known.
+#[test]
+fn a_refusal_tells_what_failed_and_not_what_else_is_wrong() {
+    let unreadable = |_: &[u8]| b"{}".to_vec();
+    let case = Case { written: unreadable, ..Case::honest((Form::Bundle03, By::Keyless)) };
+    assert_eq!(refused(&case).0, Reason::MalformedSignature);
+    let unlogged = Case { edit: |signed, _| signed.without_log_entry(), ..case };
+    assert_eq!(refused(&unlogged).0, Reason::NotInLog);
 }
