@@ -98,15 +98,18 @@ impl Admission {
         }
     }
 
-    /// Some bytes that it takes in memory. A small manifest can have a hundred signatures, most of them bad.
+    /// Some bytes that it takes in memory.
     fn weight(&self) -> u32 {
-        const REPORT: usize = 1024;
-        let Verdict { candidates, looked_at, .. } = &**self.verdict();
-        let reports = (candidates.len() + looked_at.len()).saturating_mul(REPORT);
         // Parsed, a manifest takes some three times its bytes.
         let manifest = self.manifest().bytes().len().saturating_mul(4);
-        u32::try_from(manifest.saturating_add(reports)).unwrap_or(u32::MAX)
+        u32::try_from(manifest.saturating_add(weight(self.verdict()))).unwrap_or(u32::MAX)
     }
+}
+
+/// Some bytes that a verdict takes in memory. A small manifest can have a hundred signatures, most of them bad.
+pub(super) fn weight(verdict: &Verdict) -> usize {
+    const REPORT: usize = 1024;
+    (verdict.candidates.len() + verdict.looked_at.len()).saturating_mul(REPORT)
 }
 
 /// Whether what was admitted earlier may be served to this question: judged under the very same rule, and

@@ -7,7 +7,7 @@ use crate::ledger::Ledger;
 use crate::oci::{Digest, Repository};
 use crate::trust::{AdmittedBlob, ArtefactBlob, Decision, Reason, Verdict};
 
-use super::admit::{Admission, Gatekeeper, stands};
+use super::admit::{Admission, Gatekeeper, stands, weight};
 use super::error::{PullError, Refusal};
 use super::question::Question;
 
@@ -23,8 +23,11 @@ const TOPS_MAX: u32 = 8;
 /// How many manifests of one index are opened in that search.
 const CHILDREN_MAX: usize = 32;
 
-/// How many memberships are kept in memory; each takes some 300 bytes.
-const REMEMBERED: u64 = 50_000;
+/// How many bytes of memberships are kept in memory: some 20,000 of ordinary images.
+const MEMORY_MAX: u64 = 32 * 1024 * 1024;
+
+/// How many blobs of an image share its verdict, at least: most images have more.
+const SHARED_BY: usize = 4;
 
 /// A blob that may be served, or an artefact's payload that may be looked at.
 #[derive(Clone, Debug)]
@@ -52,6 +55,12 @@ impl Member {
         }
     }
 
+    /// Some bytes that it takes in memory, with its part of the verdict.
+    fn weight(&self) -> u32 {
+        const ITSELF: usize = 300;
+        u32::try_from(ITSELF + weight(self.verdict()) / SHARED_BY).unwrap_or(u32::MAX)
+    }
+
     fn of(admission: &Admission, blob: Digest) -> Option<Self> {
         match admission {
             Admission::Image(image) => image.blob(blob).map(Self::Image),
@@ -62,7 +71,9 @@ impl Member {
 
 impl Membership {
     pub(super) fn new(gatekeeper: Gatekeeper, ledger: Ledger, clock: Arc<dyn Clock>) -> Self {
-        let members = moka::sync::Cache::builder().max_capacity(REMEMBERED).build();
+        let members =
+            moka::sync::Cache::builder().max_capacity(MEMORY_MAX).weigher(|_, member: &Member| member.weight());
+        let members = members.build();
         Self { gatekeeper, ledger, clock, members }
     }
 

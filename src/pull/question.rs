@@ -116,9 +116,9 @@ impl Question {
         let (detail, next_step) = match reason {
             Reason::NoSignature if by_digest => (
                 format!("no verified index that was seen here names it, and of its own there is {detail}"),
-                Reason::NotNamed.next_step(),
+                Reason::NotNamed.next_step().into(),
             ),
-            reason => (detail, reason.next_step()),
+            reason => (detail, verdict.next_step().unwrap_or(reason.next_step().into())),
         };
         Refusal {
             repository: self.repository.clone(),
@@ -126,7 +126,7 @@ impl Question {
             reason,
             rule: Some(self.rule.name().to_owned()),
             detail,
-            next_step: next_step.to_owned(),
+            next_step: next_step.into_owned(),
             verdict: Some(verdict),
         }
     }

@@ -4,6 +4,7 @@
 //! The only place that mints proofs.
 #![cfg_attr(not(test), warn(clippy::indexing_slicing))]
 
+mod advice;
 pub mod artefact;
 mod attestation;
 mod bundle;

@@ -110,7 +110,7 @@ impl Origins {
                 }
             }
         }
-        times.iter().try_for_each(|time| self.issued(bundle, *time))
+        self.issued(bundle, times)
     }
 
     /// The entry is in the log that it names, which was in use then.
@@ -143,8 +143,8 @@ impl Origins {
         if signed { Ok(()) } else { fail("the checkpoint is not signed by the log that the entry names".to_owned()) }
     }
 
-    /// Every certificate above the signer's was valid, too.
-    fn issued(&self, bundle: &Bundle, time: Timestamp) -> Result<(), Failure> {
+    /// Every certificate above the signer's was valid, too, at each of the times.
+    fn issued(&self, bundle: &Bundle, times: &[Timestamp]) -> Result<(), Failure> {
         let malformed = |why| Failure::new("certificate", Reason::UntrustedCertificate, why);
         let certificates: Vec<&[u8]> = match &bundle.verification_material.content {
             VerificationMaterialContent::Certificate(leaf) => vec![leaf.raw_bytes.as_bytes()],
@@ -160,10 +160,11 @@ impl Origins {
             .collect::<Result<_, String>>()
             .map_err(malformed)?;
         let Some((leaf, intermediates)) = brought.split_first() else { return Ok(()) };
-        if self.authorities.iter().any(|authority| authority.issued(leaf, intermediates, time)) {
-            return Ok(());
+        let by_any = |time| self.authorities.iter().any(|authority| authority.issued(leaf, intermediates, time));
+        match times.iter().find(|time| !by_any(**time)) {
+            None => Ok(()),
+            Some(time) => Err(malformed(format!("an authority above it was not valid at {time}"))),
         }
-        Err(malformed(format!("an authority above it was not valid at {time}")))
     }
 }
 

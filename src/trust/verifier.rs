@@ -1,8 +1,8 @@
 //! From a bundle and a trusted root to what is proven about a signature.
 //!
-//! The only file that knows the Sigstore verifier. It checks the certificate's chain and its log, the transparency log
-//! entry with proof, promise and checkpoint, the timestamps, the signature, and that all of them are about one
-//! another. Who may sign is not asked here.
+//! The only file that runs the Sigstore verifier (`root.rs` makes it, `origin.rs` checks what it leaves open). It checks the
+//! certificate's chain and its log, the transparency log entry with proof, promise and checkpoint, the timestamps, the
+//! signature, and that all of them are about one another. Who may sign is not asked here.
 
 use std::borrow::Cow;
 
@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use sigstore_types::bundle::{TransparencyLogEntry, VerificationMaterialContent};
 use sigstore_types::{Bundle, KindVersion, MediaType, Sha256Hash};
-use sigstore_verify::{Error, PublicKeyVerificationPolicy, VerificationPolicy, VerificationResult};
+use sigstore_verify::{Error, Policy, PublicKeyVerificationPolicy, VerificationPolicy, VerificationResult};
 
 use crate::oci::Digest;
 
@@ -63,7 +63,7 @@ pub struct Proven {
     pub log: Option<LogEntry>,
     /// When it existed, by logs and timestamp authorities; in ascending order.
     pub times: Vec<Timestamp>,
-    /// The steps, for people: a name and what was found. `None` in place of a finding: not needed, with the reason.
+    /// The steps, for people.
     pub steps: Vec<Step>,
 }
 
@@ -187,10 +187,7 @@ pub(super) fn with_certificate(
         if !sct_is_needed {
             policy = policy.skip_sct();
         }
-        let (bundle, result) = verified(bundle, root, |bundle| match artifact {
-            Artifact::Bytes(bytes) => root.verifier().verify(bytes, bundle, &policy),
-            Artifact::Digest(digest) => root.verifier().verify(sha256(digest)?, bundle, &policy),
-        })?;
+        let mut proven = prove(bundle, artifact, &policy, root, log_is_needed, trust.now)?;
         let mut steps = vec![Step::taken(
             "certificate",
             format!("issued under the trusted root `{}`, valid when it signed", root.name()),
@@ -205,10 +202,8 @@ pub(super) fn with_certificate(
             "made with the certificate's key"
         };
         steps.push(Step::taken("signature", what));
-        let mut proven = proven(&bundle, root, &result, log_is_needed, steps);
-        root.origins().check(&bundle, &proven.times, log_is_needed, trust.now)?;
-        proven.certificate = Some(certificate.clone());
-        Ok(proven)
+        steps.append(&mut proven.steps);
+        Ok(Proven { certificate: Some(certificate.clone()), steps, ..proven })
     })
 }
 
@@ -226,13 +221,8 @@ pub(super) fn with_logged_key(
     under_one(trust.roots, |root| {
         // Without this a timestamp would do: the verifier proves what is there.
         logged(bundle, true)?;
-        let (bundle, result) = verified(bundle, root, |bundle| match artifact {
-            Artifact::Bytes(bytes) => root.verifier().verify(bytes, bundle, &policy),
-            Artifact::Digest(digest) => root.verifier().verify(sha256(digest)?, bundle, &policy),
-        })?;
-        let proven = proven(&bundle, root, &result, true, Vec::new());
-        root.origins().check(&bundle, &proven.times, true, trust.now)?;
-        recorded_for(&bundle, key)?;
+        let proven = prove(bundle, artifact, &policy, root, true, trust.now)?;
+        recorded_for(bundle, key)?;
         Ok(proven)
     })
 }
@@ -346,15 +336,33 @@ fn timed(bundle: &Bundle) -> Result<(), Failure> {
     Err(Failure::new("log", Reason::NotInLog, why))
 }
 
+/// Verifies a bundle under one root, and then where and when its signature was made.
+fn prove(
+    bundle: &Bundle,
+    artifact: Artifact<'_>,
+    policy: &impl Policy,
+    root: &TrustRoot,
+    log_is_needed: bool,
+    now: Timestamp,
+) -> Result<Proven, Failure> {
+    let (bundle, result) = verified(bundle, root, |bundle| match artifact {
+        Artifact::Bytes(bytes) => root.verifier().verify(bytes, bundle, policy),
+        Artifact::Digest(digest) => root.verifier().verify(sha256(digest)?, bundle, policy),
+    })?;
+    let proven = proven(&bundle, root, &result, log_is_needed);
+    root.origins().check(&bundle, &proven.times, log_is_needed, now)?;
+    Ok(proven)
+}
+
 /// Verifies, leaving out timestamps of authorities that this root does not know: the verifier insists on every one, but
 /// whoever can add a timestamp to a bundle can also take one out, so one more proves nothing and harms nothing.
-fn verified(
-    bundle: &Bundle,
+fn verified<'a>(
+    bundle: &'a Bundle,
     root: &TrustRoot,
     verify: impl Fn(&Bundle) -> Result<VerificationResult, Error>,
-) -> Result<(Bundle, VerificationResult), Failure> {
+) -> Result<(Cow<'a, Bundle>, VerificationResult), Failure> {
     let first = match verify(bundle) {
-        Ok(result) => return Ok((bundle.clone(), result)),
+        Ok(result) => return Ok((Cow::Borrowed(bundle), result)),
         Err(error) => error,
     };
     let timestamps = &bundle.verification_material.timestamp_verification_data.rfc3161_timestamps;
@@ -366,7 +374,7 @@ fn verified(
         (0..timestamps.len()).map(|at| !matches!(verify(&alone(at)), Err(Error::Timestamp(_)))).collect();
     let reduced = with_timestamps(bundle, |at| known.get(at).copied().unwrap_or_default());
     match verify(&reduced) {
-        Ok(result) => Ok((reduced, result)),
+        Ok(result) => Ok((Cow::Owned(reduced), result)),
         // What was wrong with the whole bundle tells more than what was wrong without parts of it.
         Err(_) => Err(failure_under(root, bundle, &first)),
     }
@@ -386,13 +394,8 @@ fn without_entries(bundle: &Bundle) -> Bundle {
     reduced
 }
 
-fn proven(
-    bundle: &Bundle,
-    root: &TrustRoot,
-    result: &VerificationResult,
-    logged: bool,
-    mut steps: Vec<Step>,
-) -> Proven {
+fn proven(bundle: &Bundle, root: &TrustRoot, result: &VerificationResult, logged: bool) -> Proven {
+    let mut steps = Vec::new();
     let mut times = result.verified_timestamps().to_vec();
     times.sort();
     let entry = bundle.verification_material.tlog_entries.first().filter(|_| logged);

@@ -18,6 +18,7 @@ use insta::assert_snapshot;
 use serde_json::json;
 
 use crate::pull::image;
+use crate::support::client::get;
 use crate::support::proxy::rule;
 use crate::support::sigstore::{CertificateRequest, GITHUB, OTHER_SIGSTORE, SIGSTORE, Signed};
 use crate::support::{Misbehaviour, NastyUpstream, PathMatch, REGISTRY, Setup};
@@ -155,6 +156,17 @@ async fn a_platform_that_its_index_vouches_for() {
 async fn built_from_a_branch_where_the_rule_wants_a_tag() {
     let world = World::signed(&CertificateRequest::github("acme/api", "release.yml", "refs/heads/dev")).await;
     assert_snapshot!(world.explain(acme(demand())).await);
+}
+
+#[tokio::test]
+async fn clients_hear_the_same_next_step_as_whoever_asks_for_an_explanation() {
+    let world = World::signed(&CertificateRequest::github("acme/api", "release.yml", "refs/heads/dev")).await;
+    let proxy = Setup::new(Policy::new(vec![acme(demand())], None)).start(&world.upstream).await;
+    let refused = get(proxy.address, &proxy.manifest_path("app", "1.9")).await;
+    assert!(refused.is_refusal("WRONG_IDENTITY"), "{refused:?}");
+    let text = String::from_utf8_lossy(&refused.body).into_owned();
+    assert!(text.contains("Next step: it was built from branch `dev`"), "{text}");
+    proxy.stop().await;
 }
 
 #[tokio::test]

@@ -39,7 +39,7 @@ pub(super) fn json(report: &Report<'_>) -> Value {
         "attestations": verdict.map(attestations).unwrap_or_default(),
         "reason": refused.as_ref().map(|refused| refused.reason.code()),
         "detail": detail,
-        "next_step": refused.as_ref().map(|refused| refused.next_step),
+        "next_step": refused.as_ref().map(|refused| &refused.next_step),
         "looked_at": verdict.map(|verdict| &verdict.looked_at),
         "candidates": verdict.map(|verdict| &verdict.candidates),
         "cosign": cosign(report).map(|cosign| json!({ "commands": cosign.commands, "lacks": cosign.lacks })),

@@ -6,13 +6,14 @@ mod json;
 mod tests;
 mod text;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use serde_json::Value;
 
 use crate::oci::Repository;
 use crate::pull::{Explanation, PullError};
-use crate::trust::{Decision, Demand, Policy, Reason, Verdict};
+use crate::trust::{Check, Decision, Demand, Difference, Policy, Reason, Verdict};
 
 use super::Exit;
 
@@ -57,7 +58,7 @@ pub struct Report<'a> {
 struct Refused<'a> {
     reason: Reason,
     detail: &'a str,
-    next_step: &'a str,
+    next_step: Cow<'a, str>,
 }
 
 impl<'a> Report<'a> {
@@ -99,6 +100,11 @@ impl<'a> Report<'a> {
         }
     }
 
+    /// The check that a refusal is about, if it is about a field of a certificate.
+    fn nearest_difference(&self) -> Option<(&Check, &Difference)> {
+        self.verdict()?.nearest_difference()
+    }
+
     /// What the rule that decided demands.
     fn demand(&self) -> Option<&Demand> {
         let rule = self.asked.policy.rule_for(&self.asked.repository)?;
@@ -107,18 +113,24 @@ impl<'a> Report<'a> {
 
     fn refused(&self) -> Option<Refused<'_>> {
         let refused = self.as_refused()?;
-        let by_arguments = in_arguments(refused.reason).filter(|_| self.asked.by_arguments);
-        Some(Refused { next_step: by_arguments.unwrap_or(refused.next_step), ..refused })
+        if !self.asked.by_arguments {
+            return Some(refused);
+        }
+        let by_difference = self.nearest_difference().and_then(|(_, difference)| difference.next_step());
+        let next_step = by_difference.map(Cow::Owned).or_else(|| in_arguments(refused.reason).map(Cow::Borrowed));
+        Some(Refused { next_step: next_step.unwrap_or(refused.next_step), ..refused })
     }
 
     fn as_refused(&self) -> Option<Refused<'_>> {
         match self.result {
             Err(PullError::Refused(refusal)) => {
-                Some(Refused { reason: refusal.reason, detail: &refusal.detail, next_step: &refusal.next_step })
+                let next_step = Cow::Borrowed(refusal.next_step.as_str());
+                Some(Refused { reason: refusal.reason, detail: &refusal.detail, next_step })
             }
             _ => {
-                let (reason, detail) = self.verdict()?.refusal()?;
-                Some(Refused { reason, detail, next_step: reason.next_step() })
+                let verdict = self.verdict()?;
+                let (reason, detail) = verdict.refusal()?;
+                Some(Refused { reason, detail, next_step: verdict.next_step()? })
             }
         }
     }

@@ -1,7 +1,7 @@
 //! A report for people: what happened, why, and what to do next; then every step.
 
 use crate::pull::{Parent, PullError};
-use crate::trust::{CandidateReport, Check, Decision, Difference, Matcher, Outcome, Signer, SignerSeen, Verdict};
+use crate::trust::{CandidateReport, Decision, Difference, Outcome, Signer, SignerSeen, Verdict};
 
 use super::cosign::cosign;
 use super::{Refused, Report};
@@ -40,7 +40,7 @@ pub(super) fn text(report: &Report<'_>, steps: bool) -> String {
         None => failure(report, &mut lines),
     }
     if steps && let Some(verdict) = report.verdict() {
-        let shown = report.refused().and_then(|refused| Some(nearest_difference(report, &refused)?.1.clone()));
+        let shown = report.nearest_difference().map(|(_, difference)| difference.clone());
         steps_of(verdict, shown.as_ref(), &mut lines);
     }
     commands(report, &mut lines);
@@ -158,8 +158,7 @@ fn attestations(verdict: &Verdict, lines: &mut Lines) {
 }
 
 fn reason(report: &Report<'_>, refused: &Refused<'_>, lines: &mut Lines) {
-    let difference = nearest_difference(report, refused);
-    match difference {
+    match report.nearest_difference() {
         None => lines.field("reason", format!("{}: {}", refused.reason.code(), refused.detail)),
         Some((_, difference)) => {
             lines.field("reason", format!("{}: it is signed, but not as the rule says", refused.reason.code()));
@@ -171,17 +170,7 @@ fn reason(report: &Report<'_>, refused: &Refused<'_>, lines: &mut Lines) {
             }
         }
     }
-    let next_step =
-        difference.and_then(|(_, difference)| branch_for_a_tag(difference).or_else(|| only_the_beginning(difference)));
-    lines.field("next step", next_step.as_deref().unwrap_or(refused.next_step));
-}
-
-/// The check that the refusal is about, if it is about a field of a certificate.
-fn nearest_difference<'a>(report: &'a Report<'_>, refused: &Refused<'_>) -> Option<(&'a Check, &'a Difference)> {
-    let checks = report.verdict()?.candidates.iter().flat_map(|candidate| &candidate.checks);
-    let mut of_reason =
-        checks.filter(|check| check.reason == Some(refused.reason) && refused.detail.contains(&check.detail));
-    of_reason.find_map(|check| Some((check, check.difference.as_deref()?)))
+    lines.field("next step", &refused.next_step);
 }
 
 /// What was found and what was expected, one below the other, with a caret where they part.
@@ -202,28 +191,6 @@ fn difference_lines(difference: &Difference, indent: &str, lines: &mut Lines) {
     if let Some(identity) = signed_by {
         line("signed by", identity);
     }
-}
-
-/// The most frequent wrong identity has a better next step than "check who signed it".
-fn branch_for_a_tag(difference: &Difference) -> Option<String> {
-    let found = difference.found.as_ref()?;
-    let (_, branch) = found.rsplit_once("refs/heads/")?;
-    let wants_tags = difference.expected.contains("refs/tags/") && !found.contains("refs/tags/");
-    wants_tags.then(|| {
-        format!("it was built from branch `{branch}`, and the rule wants a tag: pull a released version, or let the rule accept the branch")
-    })
-}
-
-/// Whoever comes from cosign expects an expression to be searched for.
-fn only_the_beginning(difference: &Difference) -> Option<String> {
-    let found = difference.found.as_ref()?;
-    let goes_on = Matcher::expression(&format!("(?:{}).+", difference.expected)).ok()?;
-    goes_on.matches(found).then(|| {
-        format!(
-            "what is expected fits only the beginning: it must fit the whole {}, expressions too; write the rest out as well, or what may stand there",
-            difference.field
-        )
-    })
 }
 
 /// What could not be had, where nothing was decided.
