@@ -23,6 +23,14 @@ lint:
 fuzz *arguments:
     fuzz/run {{ arguments }}
 
+# Kill the program under load again and again: `just crash 1000`
+crash cycles="50":
+    ASSAY_CRASH_CYCLES={{ cycles }} cargo test --locked --test it -- crash --nocapture
+
+# The same with the power of the disk cut; needs root and loop devices
+powercut cycles="10":
+    tests/e2e/powercut {{ cycles }}
+
 # Real registries, cosign and Sigstore servers, docker, containerd, podman, skopeo; needs root, go, apt (see tests/e2e/run)
 e2e *arguments:
     tests/e2e/run {{ arguments }}

@@ -11,8 +11,11 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use assay::demo::{Artefact, BuiltImage, ImageBuilder, Signer};
+use assay::pull::ABSENT_FOR;
+use assay::upstream::Freshness;
 use support::client::{get, head};
-use support::{Misbehaviour, NastyUpstream, PathMatch, Proxy};
+use support::proxy::signed_by;
+use support::{Misbehaviour, NastyUpstream, PathMatch, Proxy, Setup};
 
 const ROUND_TRIP: Duration = Duration::from_millis(20);
 const IMAGES: usize = 41;
@@ -58,20 +61,25 @@ async fn main() {
 async fn measure(case: Case) {
     let (upstream, signer) = (NastyUpstream::start().await, Signer::generate().unwrap());
     upstream.registry().set_referrers_api(case.referrers_api);
-    let proxy = Proxy::start(&upstream, &signer).await;
+    // As shipped.
+    let mut setup = Setup::new(signed_by(&signer));
+    (setup.freshness, setup.absent_for) = (Freshness::default(), ABSENT_FOR);
+    let proxy = setup.start(&upstream).await;
     let images: Vec<BuiltImage> = (0..=IMAGES).map(|n| ImageBuilder::new(format!("Hello {n}")).build()).collect();
     for (n, image) in images.iter().enumerate() {
         upstream.registry().push_image(REPOSITORY, &format!("t{n}"), image);
         upstream.registry().push_artefact(REPOSITORY, &(case.sign)(&signer, image));
     }
+    if case.asked == Asked::KnownTag {
+        learn_tags(&upstream, &proxy, &signer, &images).await;
+    }
     upstream.misbehave(PathMatch::any(), Misbehaviour::Late(ROUND_TRIP));
     let (mut direct, mut ours, mut requests) = (Vec::new(), Vec::new(), 0);
     for (n, image) in images.iter().enumerate() {
-        let tag = if case.asked == Asked::KnownTag { "moving".to_owned() } else { format!("t{n}") };
-        if case.asked == Asked::KnownTag {
-            upstream.registry().push_image(REPOSITORY, &tag, image);
-        }
-        let reference = if case.asked == Asked::Digest { image.index.digest.to_string() } else { tag };
+        let reference = match case.asked {
+            Asked::Digest => image.index.digest.to_string(),
+            _ => format!("t{n}"),
+        };
         let path = format!("/v2/{REPOSITORY}/manifests/{reference}");
         let before = upstream.requests().len();
         let here = timed(proxy.address, &proxy.manifest_path(REPOSITORY, &reference), &image.index.bytes).await;
@@ -97,6 +105,20 @@ async fn measure(case: Case) {
         requests as f64 / IMAGES as f64,
     );
     proxy.stop().await;
+}
+
+/// Pulls every tag while it leads to something else, and waits until that has to be asked again.
+async fn learn_tags(upstream: &NastyUpstream, proxy: &Proxy, signer: &Signer, images: &[BuiltImage]) {
+    let before = ImageBuilder::new("before").build();
+    upstream.registry().push_artefact(REPOSITORY, &signer.bundle(&before.index));
+    for n in 0..images.len() {
+        upstream.registry().push_image(REPOSITORY, &format!("t{n}"), &before);
+        timed(proxy.address, &proxy.manifest_path(REPOSITORY, format!("t{n}")), &before.index.bytes).await;
+    }
+    tokio::time::sleep(Freshness::default().tag_ttl).await;
+    for (n, image) in images.iter().enumerate() {
+        upstream.registry().push_image(REPOSITORY, &format!("t{n}"), image);
+    }
 }
 
 /// HEAD and then GET, as containerd asks; both through one connection each.

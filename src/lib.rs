@@ -3,11 +3,11 @@
 //! ```text
 //!  5  main.rs  app/                          the only place that names concrete parts
 //!  4  http/   cli/   config/   demo/         edges: people and machines talk to us here
-//!  3  pull/                                  the pipeline
+//!  3  pull/   upkeep/                        the pipeline, and the work that nobody waits for
 //!  2  store/  upstream/  ledger/  tuf/       bytes at rest, bytes from elsewhere, what is remembered
 //!  1  trust/                                 decides. Pure: no I/O, no async, no clock of its own
 //!  0  oci/                                   vocabulary. Pure
-//!  -  clock.rs  tasks.rs  secret.rs  telemetry/ small helpers, usable from 2 upwards
+//!  -  clock.rs  tasks.rs  secret.rs  size.rs  telemetry/  small helpers, usable from 2 upwards
 //! ```
 //!
 //! A file may use its own folder and folders below it; `tests/tidy.rs` holds the code to that.
@@ -25,9 +25,11 @@ pub mod ledger;
 pub mod oci;
 pub mod pull;
 pub mod secret;
+pub mod size;
 pub mod store;
 pub mod tasks;
 pub mod telemetry;
 pub mod trust;
 pub mod tuf;
+pub mod upkeep;
 pub mod upstream;

@@ -6,7 +6,7 @@ mod source;
 use source::{Source, Token, sources};
 
 /// Folder (or file) at the top of `src/`, and what of ours it may use besides itself and the helpers.
-const LAYERS: [(&str, &[&str]); 11] = [
+const LAYERS: [(&str, &[&str]); 12] = [
     ("oci", &[]),
     ("trust", &["oci"]),
     ("store", &["oci"]),
@@ -14,14 +14,16 @@ const LAYERS: [(&str, &[&str]); 11] = [
     ("ledger", &["oci", "trust"]),
     ("tuf", &["oci"]),
     ("pull", &["oci", "trust", "store", "upstream", "ledger"]),
+    ("upkeep", &["oci", "trust", "store", "ledger"]),
     ("http", &["oci", "pull"]),
     ("config", &["oci", "trust"]),
-    ("cli", &["oci", "trust", "pull", "ledger", "tuf"]),
+    ("cli", &["oci", "trust", "pull", "upkeep", "ledger", "tuf"]),
     ("demo", &["oci"]),
 ];
 
 /// They know no business; what they may use of ours.
-const HELPERS: [(&str, &[&str]); 4] = [("clock", &[]), ("secret", &[]), ("tasks", &[]), ("telemetry", &["clock"])];
+const HELPERS: [(&str, &[&str]); 5] =
+    [("clock", &[]), ("secret", &[]), ("size", &[]), ("tasks", &[]), ("telemetry", &["clock"])];
 
 /// What decides must not depend on the time of day, on running tasks, or on what is logged.
 const WITHOUT_HELPERS: [&str; 2] = ["oci", "trust"];
@@ -37,12 +39,16 @@ const MAY_USE_MORE: [(&str, &str, &str); 1] =
 const MINTS: [(&str, usize); 2] = [("trust/gate.rs", 3), ("trust/proof.rs", 1)];
 
 /// What only one place does: the words, where, and why.
-const ONE_PLACE: [(&[&str], &[&str], &str); 13] = [
+const ONE_PLACE: [(&[&str], &[&str], &str); 15] = [
     (&["tokio", "::", "spawn"], &["tasks.rs"], "every task has an owner and an end"),
     (&["task", "::", "spawn"], &["tasks.rs"], "every task has an owner and an end"),
     (&["Timestamp", "::", "now"], &["clock.rs"], "tests move the hand of the clock"),
     (&["SystemTime", "::", "now"], &["clock.rs"], "tests move the hand of the clock"),
-    (&["rusqlite", "::"], &["ledger/sqlite.rs"], "another database can take its place"),
+    (
+        &["rusqlite", "::"],
+        &["ledger/sqlite.rs", "ledger/images.rs", "ledger/verdicts.rs"],
+        "another database can take its place",
+    ),
     (&["reqwest", "::"], &["upstream/", "tuf/mirror.rs"], "all ways to the network have the same guards"),
     (&["sigstore_tuf", "::"], &["tuf/"], "one place fetches trust material"),
     (&["sigstore_trust_root", "::"], &["tuf/"], "one place fetches trust material"),
@@ -54,6 +60,8 @@ const ONE_PLACE: [(&[&str], &[&str], &str); 13] = [
     ),
     (&["sigstore_types", "::"], &["trust/", "demo/"], "signature formats are the gate's business"),
     (&["toml", "::"], &["config/", "app.rs", "app/"], "the configuration is read in one place"),
+    (&["listenfd", "::"], &["app/systemd.rs"], "one place knows the service manager"),
+    (&["sd_notify", "::"], &["app/systemd.rs"], "one place knows the service manager"),
     (&["unsafe"], &[], "nothing here needs it"),
 ];
 

@@ -1,8 +1,13 @@
-//! Assay over real sockets, beside a plain server that has the same bytes in memory and checks nothing:
-//! `cargo bench --bench throughput`.
+//! Assay over real sockets, beside others who serve the same bytes: `cargo bench --bench throughput`.
 //!
-//! All of it, clients too, runs in this process, so only the ratios mean something. Each is the
-//! median of pairs of runs that were taken in turns.
+//! Hot content: the program itself as a process of its own, with the gate on, against nginx with static files (sendfile)
+//! and Debian's docker-registry, where they are installed. Everybody takes a turn in each round, so that what else the
+//! machine does meets all alike; a ratio is the median of the rounds' ratios, with the lowest and the highest behind
+//! it. The clients share the machine with the servers, so processor time tells more than throughput.
+//!
+//! Cold content: within this process, against a plain server that has the bytes in memory and checks nothing.
+//!
+//! `cargo bench --bench throughput -- tls` measures only rows with `tls` in their name.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "a benchmark plays the other side, too")]
 
 #[path = "../../tests/support/mod.rs"]
@@ -10,40 +15,60 @@
 mod support;
 
 mod client;
+mod cold;
+mod servers;
 
-use std::convert::Infallible;
-use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use assay::demo::{BuiltImage, Document, ImageBuilder, Server, Signer, Whole};
-use client::Client;
-use futures_util::future::join_all;
-use http::Response;
-use support::{NastyUpstream, Proxy};
+use assay::demo::{BuiltImage, Document, ImageBuilder, Signer};
+use client::{Client, Limit, Load, Wire, load};
+use http::Method;
+use rustls::crypto::aws_lc_rs;
+use servers::{REPOSITORY, Server, Stock};
+use support::{NastyUpstream, TestCa};
 
 const MIB: usize = 1024 * 1024;
 const BLOB: usize = 64 * MIB;
-const PAIRS: usize = 5;
-const REQUESTS: usize = 2000; // on each connection
+/// Turns that each server takes.
+const ROUNDS: usize = 5;
+/// How long each turn with manifests lasts.
+const TURN: Duration = Duration::from_millis(1500);
+/// Longer than a file must be left alone to count as hashed.
+const SETTLED: Duration = Duration::from_millis(300);
 
 #[tokio::main]
 async fn main() {
+    let wanted: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).collect();
+    let wanted = |name: &str| wanted.is_empty() || wanted.iter().any(|part| name.contains(part.as_str()));
     let bench = Bench::new().await;
-    println!("{:44} {:>12} {:>12} {:>8}", "", "assay", "plain", "ratio");
-    let proxy = bench.filled_proxy().await;
-    for clients in [1, 8] {
-        let (ours, plain) = (bench.get_all(proxy.address, &bench.path, clients), bench.get_all_plain(clients));
-        rate(&format!("hot blob, {clients} client(s)"), clients * BLOB, pairs(&ours, &plain).await);
+    for name in ["nginx", "docker-registry"] {
+        if bench.plain.iter().all(|server| server.name != name) {
+            println!("NOT MEASURED: {name} is not installed");
+        }
     }
-    let manifest = proxy.manifest_path("app", bench.image.index.digest);
-    let ours = || repeat(proxy.address, &manifest, 8);
-    let plain = || repeat(bench.plain_index.address(), "/v2/", 8);
-    requests("manifest by digest, 8 connections", 8 * REQUESTS, pairs(&ours, &plain).await);
-
-    for (what, clients) in [("cold blob, 1 client", 1), ("cold blob, crowd of 50", 50)] {
-        let ours = || bench.cold(clients);
-        rate(what, clients * BLOB, pairs(&ours, &bench.get_all_plain(clients)).await);
+    let (h1, h2) = (Wire::Tls(bench.tls_client("http/1.1")), Wire::TlsH2(bench.tls_client("h2")));
+    for (transport, wire, servers) in
+        [("plain", Wire::Plain, &bench.plain), ("tls h1", h1, &bench.tls), ("tls h2", h2, &bench.tls)]
+    {
+        for (clients, each) in [(1, 16), (8, 3), (64, 1)] {
+            let name = format!("hot blob, {transport}, {clients} client(s)");
+            if wanted(&name) {
+                bench.blobs(&name, servers, &wire, clients, each).await;
+            }
+        }
+    }
+    for method in [Method::GET, Method::HEAD] {
+        let name = format!("manifest by digest, {method}, 64 connections");
+        if wanted(&name) {
+            bench.requests(&name, &method, |server| server.manifest(&bench.image.index)).await;
+        }
+    }
+    if wanted("blob, HEAD, 64 connections") {
+        bench.requests("blob, HEAD, 64 connections", &Method::HEAD, |server| server.blob(bench.layer())).await;
+    }
+    if wanted("cold") {
+        cold::run(&bench.upstream, &bench.signer, &bench.image).await;
     }
 }
 
@@ -51,133 +76,150 @@ struct Bench {
     upstream: NastyUpstream,
     signer: Signer,
     image: BuiltImage,
-    plain_layer: Server,
-    plain_index: Server,
-    path: String,
+    ca: TestCa,
+    plain: Vec<Server>,
+    tls: Vec<Server>,
 }
 
-/// How long something took, and when the first byte of the slowest client came.
+/// One turn of one server.
 #[derive(Clone, Copy)]
-struct Took {
-    whole: Duration,
-    first_byte: Duration,
+struct Turn {
+    /// GiB or requests in a second.
+    rate: f64,
+    /// Processor seconds for a GiB, or microseconds for a request.
+    cpu: f64,
+    p50: Duration,
+    p99: Duration,
+    p999: Duration,
+    memory: f64,
 }
 
 impl Bench {
     async fn new() -> Self {
-        let (upstream, signer) = (NastyUpstream::start().await, Signer::generate().unwrap());
+        let (upstream, signer, ca) = (NastyUpstream::start().await, Signer::generate().unwrap(), TestCa::new());
         let image = ImageBuilder::new("Hello").filler_layer(BLOB).build();
-        upstream.registry().push_image("app", "1.0", &image);
-        upstream.registry().push_artefact("app", &signer.bundle(&image.index));
-        let layer = image.platforms[0].layers[1].clone();
-        let path = format!("/v2/{}/app/blobs/{}", support::REGISTRY, layer.digest);
-        let (plain_layer, plain_index) = (serve(layer).await, serve(image.index.clone()).await);
-        Self { upstream, signer, image, plain_layer, plain_index, path }
-    }
-
-    /// Assay with an empty cache that knows the image's manifests.
-    async fn proxy(&self) -> Proxy {
-        let proxy = Proxy::start(&self.upstream, &self.signer).await;
-        for reference in ["1.0".to_owned(), self.image.platforms[0].manifest.digest.to_string()] {
-            let path = proxy.manifest_path("app", reference);
-            Client::connect(proxy.address).await.get(&path).await;
-        }
-        proxy
-    }
-
-    async fn filled_proxy(&self) -> Proxy {
-        let proxy = self.proxy().await;
-        // The second time it is read from the store and hashed, from then on it is hot.
-        for _ in 0..3 {
-            get_all(proxy.address, &self.path, 1).await;
-            tokio::time::sleep(Duration::from_millis(200)).await;
-        }
-        proxy
-    }
-
-    fn get_all(&self, server: SocketAddr, path: &str, clients: usize) -> impl AsyncFn() -> Took {
-        let path = path.to_owned();
-        async move || get_all(server, &path, clients).await
-    }
-
-    fn get_all_plain(&self, clients: usize) -> impl AsyncFn() -> Took {
-        self.get_all(self.plain_layer.address(), "/v2/", clients)
-    }
-
-    async fn cold(&self, clients: usize) -> Took {
-        let proxy = self.proxy().await;
-        let took = get_all(proxy.address, &self.path, clients).await;
-        proxy.stop().await;
-        took
-    }
-}
-
-/// hyper, and nothing else.
-async fn serve(document: Document) -> Server {
-    let answer = move |_| {
-        let body = Whole::new(document.bytes.clone());
-        async move { Ok::<_, Infallible>(Response::new(body)) }
-    };
-    Server::start(SocketAddr::from(([127, 0, 0, 1], 0)), None, answer).await.unwrap()
-}
-
-async fn get_all(server: SocketAddr, path: &str, clients: usize) -> Took {
-    let connected = join_all((0..clients).map(|_| Client::connect(server))).await;
-    let (start, path) = (Instant::now(), Arc::<str>::from(path));
-    let running = connected.into_iter().map(|mut client| {
-        let path = Arc::clone(&path);
-        tokio::spawn(async move { client.get(&path).await })
-    });
-    let firsts = join_all(running.collect::<Vec<_>>()).await;
-    let first_byte = firsts.into_iter().map(|first| first.unwrap() - start).max().unwrap();
-    Took { whole: start.elapsed(), first_byte }
-}
-
-/// Each client asks [`REQUESTS`] times on its one connection.
-async fn repeat(server: SocketAddr, path: &str, clients: usize) -> Took {
-    let connected = join_all((0..clients).map(|_| Client::connect(server))).await;
-    let (start, path) = (Instant::now(), Arc::<str>::from(path));
-    let running = connected.into_iter().map(|mut client| {
-        let path = Arc::clone(&path);
-        tokio::spawn(async move {
-            for _ in 0..REQUESTS {
-                client.get(&path).await;
+        upstream.registry().push_image(REPOSITORY, "1.0", &image);
+        upstream.registry().push_artefact(REPOSITORY, &signer.bundle(&image.index));
+        let certificate = ca.loopback();
+        let all = |tls| {
+            let stock = Stock { image: &image, certificate: &certificate, tls };
+            let servers =
+                [Server::assay(&upstream, &signer, &stock), Server::nginx(&stock), Server::distribution(&stock)];
+            servers.into_iter().flatten().collect::<Vec<_>>()
+        };
+        let (plain, tls) = (all(false), all(true));
+        let bench = Self { upstream, signer, image, ca, plain, tls };
+        let h1 = Wire::Tls(bench.tls_client("http/1.1"));
+        for (servers, wire) in [(&bench.plain, Wire::Plain), (&bench.tls, h1)] {
+            for server in servers {
+                bench.warm(server, &wire).await;
             }
-        })
-    });
-    join_all(running.collect::<Vec<_>>()).await;
-    Took { whole: start.elapsed(), first_byte: Duration::ZERO }
+        }
+        bench
+    }
+
+    fn layer(&self) -> &Document {
+        &self.image.platforms[0].layers[1]
+    }
+
+    /// Everything was asked for, fetched, verified and hashed before the clock starts.
+    async fn warm(&self, server: &Server, wire: &Wire) {
+        let mut client = Client::connect_by(server.address, wire).await;
+        for document in [&self.image.index, &self.image.platforms[0].manifest] {
+            client.get(&server.manifest(document)).await;
+        }
+        for _ in 0..3 {
+            client.get(&server.blob(self.layer())).await;
+            tokio::time::sleep(SETTLED).await;
+        }
+    }
+
+    async fn blobs(&self, name: &str, servers: &[Server], wire: &Wire, clients: usize, each: usize) {
+        let gib = |load: &Load| (load.requests * self.layer().bytes.len()) as f64 / (1024 * MIB) as f64;
+        let turn = async |server: &Server| {
+            let path = server.blob(self.layer());
+            measure(server, gib, load(server.address, wire, Method::GET, &path, clients, Limit::Each(each))).await
+        };
+        table(name, ("GiB/s", "CPU s/GiB", 1.0), &rounds(servers, turn).await);
+    }
+
+    async fn requests(&self, name: &str, method: &Method, path: impl Fn(&Server) -> String) {
+        let turn = async |server: &Server| {
+            let path = path(server);
+            let load = load(server.address, &Wire::Plain, method.clone(), &path, 64, Limit::For(TURN));
+            measure(server, |load| load.requests as f64, load).await
+        };
+        table(name, ("requests/s", "CPU us", 1e6), &rounds(&self.plain, turn).await);
+    }
+
+    fn tls_client(&self, protocol: &str) -> Arc<rustls::ClientConfig> {
+        use rustls::pki_types::CertificateDer;
+        use rustls::pki_types::pem::PemObject as _;
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_slice(self.ca.ca_pem().as_bytes()).unwrap()).unwrap();
+        let mut provider = aws_lc_rs::default_provider();
+        // The same for everybody.
+        provider.cipher_suites = vec![aws_lc_rs::cipher_suite::TLS13_AES_128_GCM_SHA256];
+        let config = rustls::ClientConfig::builder_with_provider(Arc::new(provider));
+        let config = config.with_protocol_versions(&[&rustls::version::TLS13]).unwrap();
+        let mut config = config.with_root_certificates(roots).with_no_client_auth();
+        config.alpn_protocols = vec![protocol.as_bytes().to_vec()];
+        Arc::new(config)
+    }
 }
 
-async fn pairs(ours: &impl AsyncFn() -> Took, plain: &impl AsyncFn() -> Took) -> Vec<(Took, Took)> {
-    let mut all = Vec::new();
-    for _ in 0..PAIRS {
-        all.push((ours().await, plain().await));
+async fn measure(server: &Server, work: impl Fn(&Load) -> f64, load: impl Future<Output = Load>) -> Turn {
+    let before = server.cpu();
+    let load = load.await;
+    let (work, cpu) = (work(&load), server.cpu() - before);
+    let at = |share: f64| load.times[((load.times.len() as f64 * share) as usize).min(load.times.len() - 1)];
+    let (p50, p99, p999) = (at(0.5), at(0.99), at(0.999));
+    Turn { rate: work / load.took.as_secs_f64(), cpu: cpu / work, p50, p99, p999, memory: server.memory() }
+}
+
+/// By server, one turn of each round.
+async fn rounds(servers: &[Server], turn: impl AsyncFn(&Server) -> Turn) -> Vec<(&'static str, Vec<Turn>)> {
+    let mut all: Vec<_> = servers.iter().map(|server| (server.name, Vec::new())).collect();
+    for round in 0..ROUNDS {
+        // Another one begins each time.
+        for at in 0..servers.len() {
+            let at = (at + round) % servers.len();
+            all[at].1.push(turn(&servers[at]).await);
+        }
     }
     all
 }
 
-fn rate(what: &str, bytes: usize, pairs: Vec<(Took, Took)>) {
-    let gib = |took: Took| bytes as f64 / (1024 * MIB) as f64 / took.whole.as_secs_f64();
-    row(what, "GiB/s", &pairs, gib);
-    let first = median(pairs.iter().map(|(ours, _)| ours.first_byte.as_secs_f64() * 1000.0));
-    let plain = median(pairs.iter().map(|(_, plain)| plain.first_byte.as_secs_f64() * 1000.0));
-    println!("{:44} {first:9.2} ms {plain:9.2} ms", "    last client's first byte");
+/// Medians, and what the first server is to each of the others.
+fn table(name: &str, (rate, cpu, scale): (&str, &str, f64), all: &[(&'static str, Vec<Turn>)]) {
+    println!("\n{name}");
+    println!(
+        "  {:16} {rate:>11} {cpu:>10}  p50/p99/p99.9 ms     anon MiB   assay's rate ÷ its      assay's CPU ÷ its",
+        ""
+    );
+    let (_, ours) = &all[0];
+    for (server, turns) in all {
+        let of = |value: fn(&Turn) -> f64| median(turns.iter().map(value)).0;
+        let millis = |value: fn(&Turn) -> Duration| median(turns.iter().map(|turn| value(turn).as_secs_f64() * 1e3)).0;
+        let ratio = |value: fn(&Turn) -> f64| {
+            let (middle, low, high) = median(ours.iter().zip(turns).map(|(our, its)| value(our) / value(its)));
+            format!("{middle:.2} ({low:.2}–{high:.2})")
+        };
+        println!(
+            "  {server:16} {:>11.2} {:>10.3}  {:<20} {:>8.1}   {:<20}    {}",
+            of(|turn| turn.rate),
+            of(|turn| turn.cpu) * scale,
+            format!("{:.2}/{:.2}/{:.2}", millis(|t| t.p50), millis(|t| t.p99), millis(|t| t.p999)),
+            of(|turn| turn.memory),
+            ratio(|turn| turn.rate),
+            ratio(|turn| turn.cpu),
+        );
+    }
 }
 
-fn requests(what: &str, count: usize, pairs: Vec<(Took, Took)>) {
-    row(what, "/s", &pairs, |took| count as f64 / took.whole.as_secs_f64());
-}
-
-fn row(what: &str, unit: &str, pairs: &[(Took, Took)], value: impl Fn(Took) -> f64) {
-    let ours = median(pairs.iter().map(|(ours, _)| value(*ours)));
-    let plain = median(pairs.iter().map(|(_, plain)| value(*plain)));
-    let ratio = median(pairs.iter().map(|(ours, plain)| value(*ours) / value(*plain)));
-    println!("{what:44} {ours:>12.2} {plain:>12.2} {ratio:>8.2}  {unit}");
-}
-
-fn median(values: impl Iterator<Item = f64>) -> f64 {
+/// With the lowest and the highest.
+fn median(values: impl Iterator<Item = f64>) -> (f64, f64, f64) {
     let mut values: Vec<f64> = values.collect();
     values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
+    (values[values.len() / 2], values[0], values[values.len() - 1])
 }

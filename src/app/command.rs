@@ -3,23 +3,36 @@
 use std::io::{self, IsTerminal as _, Write as _};
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Parser as _;
 
-use crate::cli::{Args, Command, Exit, Show, check_config, config_file};
+use crate::cli::{Args, Command, Exit, GcAsked, Show, check_config, config_file};
 use crate::config::{self, Settings};
-use crate::telemetry::{LogFormat, LogOptions, init_logging};
+use crate::telemetry::{LogFormat, LogLevel, LogOptions, init_logging};
 
-use super::{demo, judge, serve, trust};
+use super::systemd::Inherited;
+use super::{demo, gc, judge, scrub, serve, trust};
+
+/// How long threads may take to end that cannot be told to. Then the process ends without them.
+const THREADS_GRACE: Duration = Duration::from_secs(2);
 
 /// Reads the command line, does what it says, and returns the exit code.
 pub fn run() -> ExitCode {
     let args = Args::parse();
+    let serves = matches!(args.command, Command::Serve { .. });
+    let inherited = match if serves { Inherited::take() } else { Ok(Inherited::none()) } {
+        Ok(inherited) => inherited,
+        Err(error) => return fail(&error, Exit::Usage),
+    };
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return fail(&anyhow::Error::new(error).context("cannot start the runtime"), Exit::Internal),
     };
-    match runtime.block_on(dispatch(args)) {
+    let ended = runtime.block_on(dispatch(args, inherited));
+    // What still runs on threads of its own cannot be dropped: a read from a disk that hangs, a credential helper.
+    runtime.shutdown_timeout(THREADS_GRACE);
+    match ended {
         Ok(exit) => exit.into(),
         Err(Failure(error, exit)) => fail(&error, exit),
     }
@@ -48,12 +61,16 @@ fn fail(error: &anyhow::Error, exit: Exit) -> ExitCode {
     exit.into()
 }
 
-async fn dispatch(args: Args) -> Result<Exit, Failure> {
+async fn dispatch(args: Args, inherited: Inherited) -> Result<Exit, Failure> {
     let level = args.level("warn");
     match &args.command {
         Command::Trust { command } => {
             log(&args, LogFormat::Text, level)?;
             trust::trust(command).await
+        }
+        Command::Scrub { delete, json, input } => {
+            log(&args, LogFormat::Text, level)?;
+            scrub::scrub(&args, input, scrub::Wish { delete: *delete, json: *json }).await
         }
         Command::Version => {
             writeln!(io::stdout(), "assay {}", env!("CARGO_PKG_VERSION"))?;
@@ -75,8 +92,15 @@ async fn dispatch(args: Args) -> Result<Exit, Failure> {
         Command::Serve { input, listen } => {
             let settings = settings(&args, input.config.as_deref())?;
             let written = settings.log;
-            log(&args, log_format(written.format), args.level(written.level.as_str()))?;
-            Ok(serve::serve(settings, config_file(input.config.as_deref()), listen).await?)
+            let log = log(&args, log_format(written.format), args.level(written.level.as_str()))?;
+            let level = |level: config::LogLevel| log.set(args.level(level.as_str()));
+            let how = serve::How { config: config_file(input.config.as_deref()), listen, inherited, level: &level };
+            Ok(serve::serve(settings, how).await?)
+        }
+        Command::Gc { dry_run, target, json, input } => {
+            let settings = settings(&args, input.config.as_deref())?;
+            log(&args, LogFormat::Text, level)?;
+            gc::gc(&settings, GcAsked { target: *target, dry_run: *dry_run, json: *json }).await
         }
         Command::Verify { image, signers, no_find_parent, json, input } => {
             log(&args, LogFormat::Text, level)?;
@@ -91,7 +115,7 @@ async fn dispatch(args: Args) -> Result<Exit, Failure> {
     }
 }
 
-fn log(args: &Args, format: LogFormat, level: &'static str) -> Result<(), Failure> {
+fn log(args: &Args, format: LogFormat, level: &'static str) -> Result<LogLevel, Failure> {
     let colour = args.colour.on(io::stderr().is_terminal());
     init_logging(&LogOptions { format, level, colour }).map_err(|error| usage(error.into()))
 }

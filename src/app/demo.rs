@@ -12,7 +12,9 @@ use crate::cli::Exit;
 use crate::demo::{BuiltImage, Ending, ImageBuilder, Registry as DemoRegistry, Signer, pull};
 use crate::http::{self, ListenerOptions, RegistryOptions};
 use crate::oci::Registry;
+use crate::store::{Limits, VerifyReads};
 use crate::tasks::Tasks;
+use crate::telemetry::Metrics;
 use crate::trust::{Demand, Enforcement, KeySigner, Pattern, Policy, PublicKey, Rule, Tlog};
 use crate::upstream::{NetworkOptions, Proxy, SignatureLimits, UpstreamOptions, Upstreams};
 
@@ -59,15 +61,16 @@ pub(super) async fn demo(once: bool, port: u16) -> anyhow::Result<Exit> {
     let options = UpstreamOptions::new(REGISTRY.parse()?, format!("http://{}", upstream.address()).parse()?);
     let network = NetworkOptions { proxy: Proxy::None, ..NetworkOptions::default() };
     let upstreams = Upstreams::new(vec![options], network)?;
+    let metrics = Arc::new(Metrics::new());
     let wanted = parts::Wanted {
-        folder: folder.path(),
+        kept: parts::open(folder.path(), Limits::NONE, VerifyReads::default(), &metrics)?,
         policy: policy(&publisher)?,
         upstreams,
         limits: SignatureLimits::default(),
         fetches_max: parts::FETCHES_MAX,
-        metrics: Arc::default(),
+        metrics,
     };
-    let puller = Arc::new(parts::puller(wanted, &tasks)?);
+    let puller = Arc::new(parts::puller(wanted, &tasks));
 
     let wanted = SocketAddr::from((Ipv4Addr::LOCALHOST, if once { 0 } else { port }));
     let listener = TcpListener::bind(wanted)

@@ -11,7 +11,9 @@ use anyhow::Context as _;
 use crate::cli::{Args, Asked, Exit, ImageArgs, ImageArgument, Input, Place, Show, SignerArgs, judge_image};
 use crate::config::Settings;
 use crate::oci::{Digest, ImageName, Reference, Registry, Repository};
+use crate::store::{Limits, VerifyReads};
 use crate::tasks::Tasks;
+use crate::telemetry::Metrics;
 use crate::trust::{
     Enforcement, KeySigner, ParentSearch, Pattern, Policy, PublicKey, ROOT_MAX, Rule, Terms, TrustRoot,
 };
@@ -63,15 +65,16 @@ pub(super) async fn judge(
         place: subject.place(&settings),
         root_files,
     };
+    let metrics = Arc::new(Metrics::new());
     let wanted = parts::Wanted {
-        folder: folder.path(),
+        kept: parts::open(folder.path(), Limits::NONE, VerifyReads::default(), &metrics)?,
         policy,
-        upstreams: parts::upstreams(&settings, subject.upstream(&settings, named)?).map_err(usage)?,
+        upstreams: parts::upstreams(&settings, subject.upstream(&settings, named)?, &Arc::default()).map_err(usage)?,
         limits: parts::limits(&settings),
         fetches_max: settings.limits.concurrent_fetches,
-        metrics: Arc::default(),
+        metrics,
     };
-    let puller = parts::puller(wanted, &tasks)?;
+    let puller = parts::puller(wanted, &tasks);
     tokio::select! {
         // Nothing outlives the command, so it may be dropped where it is.
         exit = judge_image(&puller, &subject.name, &asked, show) => Ok(exit?),
@@ -213,7 +216,7 @@ fn root_files(settings: &Settings) -> BTreeMap<String, String> {
     let roots = demands.flat_map(|demand| &demand.roots).chain([&settings.default_root]);
     let mut names: BTreeMap<_, _> = roots.map(|root| (root.fingerprint(), root.name())).collect();
     let mut files = BTreeMap::new();
-    for path in &settings.trust_files {
+    for path in &settings.files {
         // It was read a moment ago; if it cannot be read now, the root's name must do.
         let Ok(bytes) = read(path, ROOT_MAX) else { continue };
         if let Some(name) = names.remove(&Digest::of(&bytes)) {

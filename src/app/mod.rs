@@ -2,12 +2,16 @@
 //!
 //! The only place that names concrete parts together.
 
+mod changes;
 mod command;
 mod demo;
+mod gc;
 mod judge;
 mod parts;
 mod reload;
+mod scrub;
 mod serve;
+mod systemd;
 mod trust;
 
 pub use command::run;

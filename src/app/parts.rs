@@ -7,13 +7,14 @@ use anyhow::Context as _;
 
 use crate::clock::{Clock, SystemClock};
 use crate::config::{self, Settings};
+use crate::http::Certificate;
 use crate::ledger::Ledger;
-use crate::pull::{Puller, PullerParts};
-use crate::store::DiskStore;
+use crate::pull::{ABSENT_FOR, Puller, PullerParts};
+use crate::store::{DiskStore, Limits, VerifyReads};
 use crate::tasks::Tasks;
 use crate::telemetry::Metrics;
 use crate::trust::Policy;
-use crate::upstream::{Credentials, NetworkOptions, Proxy, SignatureLimits, UpstreamOptions, Upstreams};
+use crate::upstream::{Credentials, Freshness, NetworkOptions, Proxy, SignatureLimits, UpstreamOptions, Upstreams};
 
 /// The ledger's file in the cache folder.
 const LEDGER: &str = "ledger.sqlite";
@@ -22,8 +23,8 @@ const LEDGER: &str = "ledger.sqlite";
 pub(super) const FETCHES_MAX: usize = 64;
 
 /// What differs between the commands that need a puller.
-pub(super) struct Wanted<'a> {
-    pub(super) folder: &'a Path,
+pub(super) struct Wanted {
+    pub(super) kept: Kept,
     pub(super) policy: Policy,
     pub(super) upstreams: Upstreams,
     pub(super) limits: SignatureLimits,
@@ -31,31 +32,71 @@ pub(super) struct Wanted<'a> {
     pub(super) metrics: Arc<Metrics>,
 }
 
-/// Opens the cache folder and puts a puller together.
-pub(super) fn puller(wanted: Wanted<'_>, tasks: &Tasks) -> anyhow::Result<Puller> {
-    let Wanted { folder, policy, upstreams, limits, fetches_max, metrics } = wanted;
-    let store = DiskStore::open(folder).with_context(|| {
+/// What is kept in the cache folder, and what is remembered about it.
+#[derive(Clone)]
+pub(super) struct Kept {
+    pub(super) store: Arc<DiskStore>,
+    pub(super) ledger: Ledger,
+}
+
+/// Opens the cache folder.
+pub(super) fn open(folder: &Path, limits: Limits, reads: VerifyReads, metrics: &Metrics) -> anyhow::Result<Kept> {
+    let store = DiskStore::open_within(folder, limits, metrics.space()).with_context(|| {
         format!("cannot use the cache folder {} (another one: [cache] dir, or ASSAY_CACHE__DIR)", folder.display())
     })?;
-    let ledger = Ledger::open(&folder.join(LEDGER))?;
-    Ok(Puller::new(PullerParts {
+    Ok(Kept { store: Arc::new(store.verifying(reads)), ledger: Ledger::open(&folder.join(LEDGER))? })
+}
+
+/// Puts a puller together.
+pub(super) fn puller(wanted: Wanted, tasks: &Tasks) -> Puller {
+    let Wanted { kept, policy, upstreams, limits, fetches_max, metrics } = wanted;
+    Puller::new(PullerParts {
         policy: Arc::new(policy),
         upstreams: Arc::new(upstreams),
-        store: Arc::new(store),
-        ledger,
+        store: kept.store,
+        ledger: kept.ledger,
         clock: Arc::new(SystemClock) as Arc<dyn Clock>,
         tasks: tasks.clone(),
         limits,
         fetches_max,
+        absent_for: ABSENT_FOR,
         metrics,
-    }))
+    })
+}
+
+/// How much the cache folder may take.
+pub(super) fn space(settings: &Settings) -> Limits {
+    Limits { max_size: settings.cache.max_size, min_free: settings.cache.min_free }
+}
+
+/// When stored content is hashed on its way out.
+pub(super) fn verify_reads(settings: &Settings) -> VerifyReads {
+    match settings.cache.integrity.verify_reads {
+        config::VerifyReads::OnChange => VerifyReads::OnChange,
+        config::VerifyReads::Always => VerifyReads::Always,
+    }
 }
 
 /// The configured upstreams.
-pub(super) fn upstreams(settings: &Settings, more: Vec<UpstreamOptions>) -> anyhow::Result<Upstreams> {
+pub(super) fn upstreams(
+    settings: &Settings,
+    more: Vec<UpstreamOptions>,
+    metrics: &Arc<Metrics>,
+) -> anyhow::Result<Upstreams> {
     let named: Vec<_> = more.iter().map(|one| one.registry.clone()).collect();
     let configured = settings.upstreams.iter().filter(|one| !named.contains(&one.registry)).map(upstream);
-    Ok(Upstreams::new(configured.chain(more).collect(), network(&settings.network))?)
+    Ok(Upstreams::counted(configured.chain(more).collect(), network(settings), Arc::clone(metrics))?)
+}
+
+/// The upstreams of a changed configuration. Those whose settings are the same stay as they are.
+pub(super) fn renewed(settings: &Settings, before: &Upstreams) -> anyhow::Result<Upstreams> {
+    Ok(before.renewed(settings.upstreams.iter().map(upstream).collect(), network(settings))?)
+}
+
+/// The listener's certificate, if it speaks TLS.
+pub(super) fn certificate(server: &config::Server) -> anyhow::Result<Option<Certificate>> {
+    let made = |tls: &config::Tls| Certificate::from_pem(tls.chain.as_bytes(), tls.key.expose().as_bytes());
+    server.tls.as_ref().map(made).transpose().context("[server.tls]")
 }
 
 /// How much is looked at in search of signatures.
@@ -76,11 +117,13 @@ fn upstream(written: &config::Upstream) -> UpstreamOptions {
         token_realms: written.token_realms.iter().map(ToString::to_string).collect(),
         redirect_hosts: written.redirect_hosts.iter().map(ToString::to_string).collect(),
         signatures_in: written.signatures_in.clone(),
+        freshness: Freshness { tag_ttl: written.tag_ttl, stale_if_error: written.stale_if_error },
         ..UpstreamOptions::new(written.registry.clone(), written.url.clone())
     }
 }
 
-fn network(written: &config::Network) -> NetworkOptions {
+fn network(settings: &Settings) -> NetworkOptions {
+    let (written, limits) = (&settings.network, &settings.limits);
     NetworkOptions {
         proxy: match &written.proxy {
             config::Proxy::Env => Proxy::Env,
@@ -90,5 +133,7 @@ fn network(written: &config::Network) -> NetworkOptions {
         connect_timeout: written.connect_timeout,
         read_timeout: written.read_timeout,
         retries: written.retries,
+        requests_max: limits.requests_per_upstream,
+        fetches_max: limits.fetches_per_upstream,
     }
 }

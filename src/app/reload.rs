@@ -1,6 +1,9 @@
 //! Reads the configuration again while Assay runs: on SIGHUP, and when a file that it rests on has changed.
+//!
+//! First everything is made that can fail, then all of it is put in force; so a configuration that cannot be used
+//! changes nothing.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -10,34 +13,58 @@ use tokio::signal::unix::Signal;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::{Problems, Settings, Warning};
-use crate::pull::Puller;
+use crate::config::{LogLevel, Settings, Warning};
+use crate::http::{Certificate, LiveOptions};
+use crate::pull::{InForce, Puller};
 use crate::telemetry::{Metrics, ReloadOutcome};
-use crate::trust::{Policy, Rule};
+use crate::upstream::Upstreams;
+
+use super::changes::{changes, needs_restart};
+use super::parts;
+use super::serve::{observe, registry_options};
+use super::systemd::Manager;
 
 /// How often the files are looked at. A digest that is put on a deny list is refused this much later.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 
-/// Keeps the policy in force as the files say it.
-pub(super) struct Reload {
+/// Keeps in force what the files say.
+pub(super) struct Reload<'a> {
     config: Option<PathBuf>,
-    /// What needs a restart was taken from these.
+    /// As the files said at start: what needs a restart was taken from these.
+    started: Settings,
+    /// As they said when they could last be used.
     running: Settings,
-    puller: Arc<Puller>,
-    metrics: Arc<Metrics>,
-    files: Vec<PathBuf>,
+    live: Live<'a>,
     /// How the files were just before they were read last. A file without a mark was not read yet.
     marks: Marks,
     /// What is wrong with the files as they are.
     failure: Option<String>,
+    /// What was last said to need a restart.
+    restart: Vec<&'static str>,
+}
+
+/// What takes up a changed configuration.
+pub(super) struct Live<'a> {
+    pub(super) puller: Arc<Puller>,
+    pub(super) registry: LiveOptions,
+    pub(super) certificate: Option<Arc<Certificate>>,
+    pub(super) level: &'a (dyn Fn(LogLevel) + Send + Sync),
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) manager: Manager,
+}
+
+/// A configuration of which nothing is left to fail.
+struct Fresh {
+    settings: Settings,
+    warnings: Vec<Warning>,
+    upstreams: Upstreams,
+    certificate: Option<Certificate>,
 }
 
 /// By which a change of a file is noticed: modification time, size and inode. `None`: not there.
 type Mark = Option<(i64, i64, u64, u64)>;
 
 type Marks = BTreeMap<PathBuf, Mark>;
-
-type Loaded = Result<(Settings, Vec<Warning>), Problems>;
 
 /// Why the files are read.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -48,11 +75,18 @@ enum Because {
     Changed,
 }
 
-impl Reload {
-    /// `running` are the settings as the files said them at start; `config` is the file they came from.
-    pub(super) fn new(running: Settings, config: Option<PathBuf>, puller: Arc<Puller>, metrics: Arc<Metrics>) -> Self {
-        let files = watched(&running);
-        Self { config, running, puller, metrics, files, marks: Marks::new(), failure: None }
+impl<'a> Reload<'a> {
+    /// `started` are the settings as the files said them at start; `config` is the file they came from.
+    pub(super) fn new(started: Settings, config: Option<PathBuf>, live: Live<'a>) -> Self {
+        Self {
+            config,
+            running: started.clone(),
+            started,
+            live,
+            marks: Marks::new(),
+            failure: None,
+            restart: Vec::new(),
+        }
     }
 
     /// Works until `stop`. The files are read once at the beginning: they may have changed since they were read.
@@ -66,52 +100,73 @@ impl Reload {
                 _ = hang_up.recv() => Because::Asked,
                 _ = ticks.tick() => Because::Changed,
             };
+            if because == Because::Asked {
+                self.live.manager.reloading();
+            }
             self.look(because).await;
+            if because == Because::Asked {
+                self.live.manager.ready(match &self.failure {
+                    None => "serving",
+                    Some(_) => "serving with an earlier configuration: the files cannot be used, see the log",
+                });
+            }
         }
     }
 
     async fn look(&mut self, because: Because) {
-        let (files, config) = (self.files.clone(), self.config.clone());
+        let (files, config) = (self.running.files.clone(), self.config.clone());
         let (before, must) = (self.marks.clone(), because == Because::Asked || self.failure.is_some());
+        let in_force = self.live.puller.in_force();
         let looking = tokio::task::spawn_blocking(move || {
             // The marks first: what changes while it is read is read again.
             let marks = marks(&files);
-            (must || marks != before).then(|| (marks, load(config.as_deref())))
+            (must || marks != before).then(|| (marks, prepare(config.as_deref(), &in_force.upstreams)))
         });
-        let Ok(Some((marks, loaded))) = looking.await else { return };
+        let Ok(Some((marks, prepared))) = looking.await else { return };
         self.marks = marks;
-        match loaded {
-            Ok((fresh, warnings)) => self.take_over(&fresh, &warnings, because),
-            Err(problems) => self.stay(problems.render(false), because),
+        match prepared {
+            Ok(fresh) => self.take_over(fresh, because),
+            Err(why) => self.stay(why, because),
         }
     }
 
-    fn take_over(&mut self, fresh: &Settings, warnings: &[Warning], because: Because) {
-        let changes = changes(&self.puller.policy(), &fresh.policy);
+    /// Nothing here can fail.
+    fn take_over(&mut self, fresh: Fresh, because: Because) {
+        let Fresh { settings, warnings, upstreams, certificate } = fresh;
+        let changes = changes(&self.running, &settings);
         // Also where nothing seems to differ: what is in force must be what stands in the files.
-        self.puller.replace_policy(fresh.policy.clone());
-        self.files = watched(fresh);
-        self.marks.retain(|file, _| self.files.contains(file));
-        let mended = self.failure.take().is_some();
-        let restart = needs_restart(&self.running, fresh);
-        if changes.is_empty() && restart.is_empty() && !mended && because == Because::Changed {
-            return;
+        let live = &self.live;
+        live.puller.put_in_force(InForce { policy: Arc::new(settings.policy.clone()), upstreams: Arc::new(upstreams) });
+        live.puller.replace_limits(parts::limits(&settings));
+        live.registry.replace(registry_options(&settings, &live.metrics));
+        if let (Some(ours), Some(other)) = (&live.certificate, &certificate) {
+            ours.replace(other);
         }
-        self.metrics.reload(ReloadOutcome::Ok);
+        (live.level)(settings.log.level);
+        observe(&settings, live.certificate.as_deref(), &live.metrics);
+        let restart = needs_restart(&self.started, &settings);
+        self.running = settings;
+        self.marks.retain(|file, _| self.running.files.contains(file));
+        let mended = self.failure.take().is_some();
+        if !changes.is_empty() || mended || restart != self.restart || because == Because::Asked {
+            self.tell(&changes, &warnings);
+        }
+        if !restart.is_empty() && (because == Because::Asked || restart != self.restart) {
+            tracing::warn!(settings = restart.join(", "), "these settings have changed and need a restart");
+        }
+        self.restart = restart;
+    }
+
+    fn tell(&self, changes: &[String], warnings: &[Warning]) {
+        self.live.metrics.reload(ReloadOutcome::Ok);
         match changes.is_empty() {
-            true => tracing::info!("the configuration was read again; the policy is the same"),
-            false => tracing::info!(
-                changes = changes.join("; "),
-                "the configuration was read again; a new policy is in force"
-            ),
+            true => tracing::info!("the configuration was read again; what is in force is the same"),
+            false => tracing::info!(changes = changes.join("; "), "the configuration was read again and is in force"),
         }
         for warning in warnings {
             tracing::warn!("{warning}");
         }
-        if !restart.is_empty() {
-            tracing::warn!(settings = restart.join(", "), "these settings have changed and need a restart");
-        }
-        if fresh.policy.rules().iter().all(|rule| rule.enforcement().mode() != "enforce") {
+        if self.running.policy.rules().iter().all(|rule| rule.enforcement().mode() != "enforce") {
             tracing::warn!("AUDIT ONLY: no rule is enforced, nothing is blocked.");
         }
     }
@@ -119,23 +174,26 @@ impl Reload {
     fn stay(&mut self, problems: String, because: Because) {
         // Once for each change, though it is tried again and again until it can be used.
         if because == Because::Asked || self.failure.as_ref() != Some(&problems) {
-            self.metrics.reload(ReloadOutcome::Failed);
-            tracing::error!(%problems, "the configuration cannot be used; the policy from before stays in force");
+            self.live.metrics.reload(ReloadOutcome::Failed);
+            tracing::error!(%problems, "the configuration cannot be used; the one from before stays in force");
         }
         self.failure = Some(problems);
     }
 }
 
-fn load(config: Option<&Path>) -> Loaded {
-    match config {
+/// Reads the files and makes everything of them that can fail.
+fn prepare(config: Option<&Path>, before: &Upstreams) -> Result<Fresh, String> {
+    let loaded = match config {
         Some(path) => Settings::load_again(path),
         None => Settings::builtin(),
-    }
-}
-
-/// The files on which a configuration rests.
-fn watched(settings: &Settings) -> Vec<PathBuf> {
-    settings.trust_files.clone()
+    };
+    let (settings, warnings) = loaded.map_err(|problems| problems.render(false))?;
+    let made = || {
+        let upstreams = parts::renewed(&settings, before)?;
+        anyhow::Ok((upstreams, parts::certificate(&settings.server)?))
+    };
+    let (upstreams, certificate) = made().map_err(|error| format!("{error:#}"))?;
+    Ok(Fresh { settings, warnings, upstreams, certificate })
 }
 
 fn marks(files: &[PathBuf]) -> Marks {
@@ -148,139 +206,19 @@ fn marks(files: &[PathBuf]) -> Marks {
     files.iter().map(mark).collect()
 }
 
-/// What differs between two policies, for people.
-fn changes(old: &Policy, new: &Policy) -> Vec<String> {
-    let (before, after) = (by_name(old), by_name(new));
-    let mut changes = Vec::new();
-    let mut say = |what: &str, names: Vec<&str>| {
-        if !names.is_empty() {
-            let quoted: Vec<_> = names.iter().map(|name| format!("\"{name}\"")).collect();
-            changes.push(format!("{what} {}", quoted.join(", ")));
-        }
-    };
-    say("rules added:", after.keys().filter(|name| !before.contains_key(*name)).copied().collect());
-    say("rules removed:", before.keys().filter(|name| !after.contains_key(*name)).copied().collect());
-    let differs = |(name, rules): (&&str, &Vec<String>)| before.get(*name).is_some_and(|before| before != rules);
-    say("rules changed:", after.iter().filter(|(name, rules)| differs((name, rules))).map(|(name, _)| *name).collect());
-    let kept = |policy: &Policy, other: &BTreeMap<&str, Vec<String>>| {
-        let names = policy.rules().iter().map(|rule| rule.name().to_owned());
-        names.filter(|name| other.contains_key(name.as_str())).collect::<Vec<_>>()
-    };
-    if kept(old, &after) != kept(new, &before) {
-        changes.push("rules are tried in another order".to_owned());
-    }
-    let (old_roots, new_roots) = (roots(old), roots(new));
-    changes.extend(new_roots.difference(&old_roots).map(|root| format!("trusted root added: {root}")));
-    changes.extend(old_roots.difference(&new_roots).map(|root| format!("trusted root removed: {root}")));
-    if old.no_rule_hint() != new.no_rule_hint() {
-        changes.push("the hint for images without a rule".to_owned());
-    }
-    changes
-}
-
-fn by_name(policy: &Policy) -> BTreeMap<&str, Vec<String>> {
-    let mut rules: BTreeMap<&str, Vec<String>> = BTreeMap::new();
-    for rule in policy.rules() {
-        rules.entry(rule.name()).or_default().push(description(rule));
-    }
-    rules
-}
-
-fn description(rule: &Rule) -> String {
-    let patterns: Vec<_> = rule.patterns().iter().map(|pattern| pattern.as_str()).collect();
-    format!("{:?} {patterns:?} {:?}", rule.fingerprint(), rule.terms())
-}
-
-fn roots(policy: &Policy) -> BTreeSet<String> {
-    let demands = policy.rules().iter().filter_map(|rule| rule.demand());
-    demands.flat_map(|demand| &demand.roots).map(|root| format!("{} ({})", root.name(), root.fingerprint())).collect()
-}
-
-/// Settings besides the policy that differ, by name.
-fn needs_restart(running: &Settings, fresh: &Settings) -> Vec<String> {
-    let (old, new) = (&running.server, &fresh.server);
-    let differs = |a: &dyn std::fmt::Debug, b: &dyn std::fmt::Debug| format!("{a:?}") != format!("{b:?}");
-    let single = [
-        ("server.listen", differs(&old.listen, &new.listen)),
-        ("server.default_upstream", old.default_upstream != new.default_upstream),
-        ("server.shutdown_grace", old.shutdown_grace != new.shutdown_grace),
-        ("server.max_connections", old.max_connections != new.max_connections),
-        ("server.deny_reason", old.deny_reason != new.deny_reason),
-        ("server.tls", differs(&old.tls, &new.tls)),
-        ("network", differs(&running.network, &fresh.network)),
-        ("cache.dir", running.cache_dir != fresh.cache_dir),
-        ("admin.listen", running.admin_listen != fresh.admin_listen),
-        ("log", differs(&running.log, &fresh.log)),
-        ("limits", differs(&running.limits, &fresh.limits)),
-    ];
-    let mut names: Vec<String> =
-        single.iter().filter(|(_, differs)| *differs).map(|(name, _)| (*name).to_owned()).collect();
-    let upstreams = |settings: &Settings| -> BTreeMap<String, String> {
-        settings.upstreams.iter().map(|one| (one.registry.to_string(), upstream(one))).collect()
-    };
-    let (old, new) = (upstreams(running), upstreams(fresh));
-    let all: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
-    names.extend(
-        all.into_iter().filter(|name| old.get(*name) != new.get(*name)).map(|name| format!("upstream.\"{name}\"")),
-    );
-    names
-}
-
-/// Everything about an upstream. A password counts by whether it is the same, and is not shown.
-fn upstream(one: &crate::config::Upstream) -> String {
-    let password = match &one.credentials {
-        crate::config::Credentials::Login { password, .. } => {
-            crate::oci::Digest::of(password.expose().as_bytes()).to_string()
-        }
-        _ => String::new(),
-    };
-    format!("{one:?} {password}")
-}
-
 #[cfg(test)]
 mod tests {
+    use crate::upstream::NetworkOptions;
+
     use super::*;
-
-    fn settings(text: &str) -> Settings {
-        let base = r#"
-version = 1
-[upstream."ghcr.io"]
-url = "https://ghcr.io"
-"#;
-        Settings::from_text("test.toml", &format!("{base}{text}"), Path::new("")).unwrap().0
-    }
-
-    fn rule(name: &str, images: &str) -> String {
-        format!("[[policy]]\nname = \"{name}\"\nimages = [\"{images}\"]\nmode = \"off\"\n")
-    }
-
-    #[test]
-    fn what_changed_is_told_by_name() {
-        let (a, b, c) = (rule("a", "ghcr.io/a/**"), rule("b", "ghcr.io/b/**"), rule("c", "ghcr.io/c/**"));
-        let told = |old: &str, new: &str| changes(&settings(old).policy, &settings(new).policy).join("; ");
-        assert_eq!(told(&format!("{a}{b}"), &format!("{a}{b}")), "");
-        assert_eq!(told(&format!("{a}{b}"), &format!("{b}{c}")), r#"rules added: "c"; rules removed: "a""#);
-        assert_eq!(told(&format!("{a}{b}"), &format!("{b}{a}")), "rules are tried in another order");
-        assert_eq!(told(&a, &rule("a", "ghcr.io/x/**")), r#"rules changed: "a""#);
-    }
 
     /// A pipe would hold up every later change, and the end of the program.
     #[test]
     fn what_is_no_file_is_not_waited_for() {
-        let problems = |path: &str| load(Some(Path::new(path))).unwrap_err().render(false);
+        let before = Upstreams::new(Vec::new(), NetworkOptions::default()).unwrap();
+        let problems = |path: &str| prepare(Some(Path::new(path)), &before).err().unwrap();
         assert!(problems("/dev/null").contains("not a file"));
         let file = tempfile::NamedTempFile::new().unwrap();
         assert!(!problems(file.path().to_str().unwrap()).contains("not a file"), "an empty file is one");
-    }
-
-    #[test]
-    fn what_needs_a_restart_is_told_by_name() {
-        let a = rule("a", "ghcr.io/a/**");
-        let told = |old: &str, new: &str| needs_restart(&settings(old), &settings(new)).join(", ");
-        assert_eq!(told(&a, &rule("b", "ghcr.io/b/**")), "", "the policy needs none");
-        let more = format!("{a}[server]\nlisten = [\"127.0.0.1:5999\"]\n[admin]\nlisten = \"127.0.0.1:5998\"\n");
-        assert_eq!(told(&a, &more), "server.listen, admin.listen");
-        let upstream = format!("{a}[upstream.\"quay.io\"]\nurl = \"https://quay.io\"\n");
-        assert_eq!(told(&a, &upstream), r#"upstream."quay.io""#);
     }
 }

@@ -107,6 +107,33 @@ pub enum Command {
         #[command(flatten)]
         input: Input,
     },
+    /// Make room in the cache folder while the server is stopped, and put its account right
+    Gc {
+        /// Say what would go, and change nothing
+        #[arg(long)]
+        dry_run: bool,
+        /// Leave no more than this, such as 80GiB; without it, what [cache] max_size and min_free allow
+        #[arg(long, value_name = "SIZE", value_parser = crate::size::parse_bytes)]
+        target: Option<u64>,
+        /// Print one JSON object
+        #[arg(long)]
+        json: bool,
+        /// Where the configuration is
+        #[command(flatten)]
+        input: Input,
+    },
+    /// Hash everything stored again, and take away what is not right; while the proxy is stopped
+    Scrub {
+        /// Remove it instead of moving it to `quarantine` in the cache folder
+        #[arg(long)]
+        delete: bool,
+        /// Print one JSON object
+        #[arg(long)]
+        json: bool,
+        /// Where the configuration is
+        #[command(flatten)]
+        input: Input,
+    },
     /// Show trust material, compare it, and bring it up to date
     Trust {
         /// What to do
@@ -194,6 +221,8 @@ mod tests {
       check    Check the configuration and everything it names
       verify   Check an image's signatures, by signers named here or by the configured policy
       explain  Show what the proxy would decide about an image, and why; nothing is cached
+      gc       Make room in the cache folder while the server is stopped, and put its account right
+      scrub    Hash everything stored again, and take away what is not right; while the proxy is stopped
       trust    Show trust material, compare it, and bring it up to date
       version  Print the version
       help     Print this message or the help of the given subcommand(s)
@@ -250,9 +279,16 @@ mod tests {
 
     #[test]
     fn bad_lines_exit_with_2() {
-        for line in
-            ["assay", "assay bake", "assay verify", "assay verify Nginx", "assay serve --listen x", "assay -q -v check"]
-        {
+        for line in [
+            "assay",
+            "assay bake",
+            "assay gc --target 80",
+            "assay gc --target 10%",
+            "assay verify",
+            "assay verify Nginx",
+            "assay serve --listen x",
+            "assay -q -v check",
+        ] {
             assert_eq!(parse(line).unwrap_err().exit_code(), 2, "{line}");
         }
     }

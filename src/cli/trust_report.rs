@@ -2,7 +2,6 @@
 
 use std::path::Path;
 
-use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::oci::Digest;
@@ -37,7 +36,7 @@ pub fn show_text(root: &TrustRoot) -> String {
     let mut lines = vec![root.name().to_owned()];
     let mut fact = |name: &str, value: String| lines.push(format!("  {name:<12} {value}"));
     fact("fingerprint", root.fingerprint().to_string());
-    if let Some(newest) = newest_start(root) {
+    if let Some(newest) = root.newest_start() {
         fact("newest start", newest.to_string());
     }
     if root.name() == PUBLIC_GOOD {
@@ -62,7 +61,7 @@ pub fn show_json(root: &TrustRoot) -> Value {
         "schema": "assay.trust/v1",
         "name": root.name(),
         "fingerprint": root.fingerprint().to_string(),
-        "newest_start": newest_start(root),
+        "newest_start": root.newest_start(),
         "ships_in": (root.name() == PUBLIC_GOOD).then(|| format!("assay {}", env!("CARGO_PKG_VERSION"))),
         "parts": root.parts().iter().map(part_json).collect::<Vec<_>>(),
     })
@@ -119,7 +118,7 @@ pub fn update_json(update: &Update<'_>) -> Value {
 fn diff_lines(old: &TrustRoot, new: &TrustRoot) -> Vec<String> {
     let diff = RootDiff::between(old, new);
     if diff.is_empty() {
-        let why = "the same names, IDs and windows; the files differ in form, in the key of a log, or behind the first certificate of a chain";
+        let why = "the same names, IDs, keys, certificates and windows; the files differ in form";
         let same = old.fingerprint() == new.fingerprint();
         return vec![if same { "no difference".to_owned() } else { format!("no difference that shows: {why}") }];
     }
@@ -137,6 +136,10 @@ fn diff_lines(old: &TrustRoot, new: &TrustRoot) -> Vec<String> {
             lines.push(format!("    before   {}", old.name));
         }
         lines.push(format!("    id       {}", new.id));
+        if old.material != new.material {
+            lines
+                .push(format!("    keys or certificates are others: sha256 {}, before {}", new.material, old.material));
+        }
         let before = if window(old) == window(new) { String::new() } else { format!(", before {}", window(old)) };
         lines.push(format!("    valid    {}{before}", window(new)));
     }
@@ -176,13 +179,10 @@ fn part_json(part: &RootPart) -> Value {
         "kind": part.kind,
         "name": part.name,
         "id": part.id,
+        "material": part.material,
         "valid_from": part.valid_from.map(|time| time.to_string()),
         "valid_until": part.valid_until.map(|time| time.to_string()),
     })
-}
-
-fn newest_start(root: &TrustRoot) -> Option<Timestamp> {
-    root.parts().iter().filter_map(|part| part.valid_from).max()
 }
 
 fn joined(lines: &[String]) -> String {
@@ -265,6 +265,14 @@ mod tests {
         valid    from 2021-01-12T11:53:27Z
     ");
         assert_eq!(diff_json(&old, &moved)["difference"]["changed"].as_array().unwrap().len(), 1);
+        // A certificate more behind the first is one more authority.
+        let mut longer: Value = serde_json::from_slice(TrustRoot::public_good_json()).unwrap();
+        let stranger = longer["certificateAuthorities"][0]["certChain"]["certificates"][0].clone();
+        longer["certificateAuthorities"][1]["certChain"]["certificates"].as_array_mut().unwrap().push(stranger);
+        let longer = TrustRoot::from_json("new.json", longer.to_string().as_bytes()).unwrap();
+        let told = diff_text(&old, &longer);
+        assert!(told.starts_with("~ certificate authority: ") && told.contains("certificates are others"), "{told}");
+        assert_eq!(diff_json(&old, &longer)["difference"]["changed"].as_array().unwrap().len(), 1);
         let later = with("\"start\": \"2025-09-23T00:00:00Z\"", "\"start\": \"2025-09-24T00:00:00Z\"");
         assert_snapshot!(diff_text(&old, &later), @"
     ~ transparency log: https://log2025-1.rekor.sigstore.dev

@@ -16,9 +16,17 @@ const PREFIX: &str = "ASSAY_";
 const SEPARATOR: &str = "__";
 
 /// Keys whose value is a list: written with commas. Their tables are told apart by the last name.
-const LISTS: [&str; 3] = ["listen", "token_realms", "redirect_hosts"];
+const LISTS: [&str; 4] = ["listen", "token_realms", "redirect_hosts", "keep"];
 /// Keys whose value is a number or a switch. Everything else is text.
-pub(super) const BARE: [&str; 5] = ["max_connections", "deny_reason", "retries", "access", "concurrent_fetches"];
+pub(super) const BARE: [&str; 7] = [
+    "max_connections",
+    "deny_reason",
+    "retries",
+    "access",
+    "concurrent_fetches",
+    "fetches_per_upstream",
+    "requests_per_upstream",
+];
 
 /// A variable that changed something.
 #[derive(Clone, Debug, PartialEq, Eq)]

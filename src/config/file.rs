@@ -72,6 +72,8 @@ pub(super) struct Upstream {
     pub(super) token_realms: Vec<Text>,
     pub(super) redirect_hosts: Vec<Text>,
     pub(super) signatures_in: Option<Text>,
+    pub(super) tag_ttl: Option<Text>,
+    pub(super) stale_if_error: Option<Text>,
 }
 
 /// `"none"`, `"docker-config"`, or a user with a file that holds the password.
@@ -120,6 +122,12 @@ pub(super) struct PolicyDefault {
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Cache {
     pub(super) dir: Option<Text>,
+    pub(super) max_size: Option<Text>,
+    pub(super) min_free: Option<Text>,
+    pub(super) keep: Vec<Text>,
+    pub(super) verify_reads: Option<super::settings::VerifyReads>,
+    pub(super) scrub: Option<Text>,
+    pub(super) reverify: Option<Text>,
 }
 
 /// `[admin]`
@@ -144,6 +152,8 @@ pub(super) struct Log {
 pub(super) struct Limits {
     pub(super) signature_deadline: Option<Text>,
     pub(super) concurrent_fetches: Option<Spanned<u32>>,
+    pub(super) fetches_per_upstream: Option<Spanned<u32>>,
+    pub(super) requests_per_upstream: Option<Spanned<u32>>,
 }
 
 /// A table that is written as one. Derived structs would also take a list of their values in order.

@@ -20,5 +20,6 @@ mod tree;
 pub use env::Override;
 pub use finding::{Problems, Warning};
 pub use settings::{
-    Credentials, HostPort, Limits, Log, LogFormat, LogLevel, Network, Proxy, Server, Settings, Tls, Upstream,
+    Cache, Credentials, HostPort, Integrity, Limits, Log, LogFormat, LogLevel, Network, Proxy, Server, Settings, Tls,
+    Upstream, VerifyReads,
 };

@@ -20,7 +20,7 @@ pub(super) struct Report<'a> {
     warnings: Vec<Finding>,
     /// Paths of what could not be read. What is missing because of that is not worth a word.
     unread: Vec<String>,
-    trust_files: Vec<PathBuf>,
+    files: Vec<PathBuf>,
     unheard: Finding,
 }
 
@@ -34,7 +34,7 @@ impl<'a> Report<'a> {
             errors: Vec::new(),
             warnings: Vec::new(),
             unread: Vec::new(),
-            trust_files: Vec::new(),
+            files: Vec::new(),
             unheard,
         }
     }
@@ -92,16 +92,16 @@ impl<'a> Report<'a> {
         self.base.join(path.get_ref())
     }
 
-    /// This file was read, and who is trusted depends on it.
-    pub(super) fn decides_trust(&mut self, path: PathBuf) {
-        if !self.trust_files.contains(&path) {
-            self.trust_files.push(path);
+    /// This file was read, and the settings rest on it.
+    pub(super) fn rests_on(&mut self, path: PathBuf) {
+        if !self.files.contains(&path) {
+            self.files.push(path);
         }
     }
 
     /// Every file that was noted so, none twice.
-    pub(super) fn trust_files(&self) -> Vec<PathBuf> {
-        self.trust_files.clone()
+    pub(super) fn files(&self) -> Vec<PathBuf> {
+        self.files.clone()
     }
 
     /// Whether anything below this key could not be read.

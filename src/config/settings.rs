@@ -12,7 +12,8 @@ use url::Url;
 
 use crate::oci::{Registry, Repository};
 use crate::secret::Secret;
-use crate::trust::{Policy, TrustRoot};
+use crate::size::Size;
+use crate::trust::{Pattern, Policy, TrustRoot};
 
 use super::check;
 use super::env::Override;
@@ -37,11 +38,11 @@ pub struct Settings {
     pub policy: Policy,
     /// The trusted root of policies that name none.
     pub default_root: TrustRoot,
-    /// Files on which the policy depends: the configuration file, if it was read from one, trusted roots and keys.
-    /// When one of them changes, settings should be read anew. None twice.
-    pub trust_files: Vec<PathBuf>,
-    /// Where content is kept.
-    pub cache_dir: PathBuf,
+    /// Files that were read: the configuration file, if there is one, and all that it names: trusted roots, keys,
+    /// certificates, passwords. When one of them changes, settings should be read anew. None twice.
+    pub files: Vec<PathBuf>,
+    /// Where content is kept, and how much of it.
+    pub cache: Cache,
     /// The listener for health and metrics.
     pub admin_listen: SocketAddr,
     /// What is logged, and how.
@@ -51,10 +52,12 @@ pub struct Settings {
 }
 
 /// `[server]`
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Server {
-    /// Addresses to listen on. Never empty.
+    /// Addresses to listen on. Never empty, unless `inherited`.
     pub listen: Vec<SocketAddr>,
+    /// `"systemd"`: listen on the sockets that the service manager passes.
+    pub inherited: bool,
     /// For clients that name no registry. One of the upstreams.
     pub default_upstream: Option<Registry>,
     /// How long running downloads may go on after SIGTERM.
@@ -67,17 +70,17 @@ pub struct Server {
     pub tls: Option<Tls>,
 }
 
-/// `[server.tls]`. Both files held PEM of the right kind when they were checked.
-#[derive(Clone, Debug)]
+/// `[server.tls]`: what stood in the two files. Whether they belong together is for the listener to see.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tls {
-    /// The certificate chain, ours first.
-    pub cert: PathBuf,
-    /// Its private key.
-    pub key: PathBuf,
+    /// The certificate chain in PEM, ours first.
+    pub chain: String,
+    /// Its private key in PEM.
+    pub key: Secret,
 }
 
 /// `[upstream."NAME"]`
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Upstream {
     /// The name clients use.
     pub registry: Registry,
@@ -93,10 +96,14 @@ pub struct Upstream {
     pub redirect_hosts: Vec<HostPort>,
     /// Where signatures lie, if not beside the image: a repository of one of the upstreams.
     pub signatures_in: Option<Repository>,
+    /// How long where a tag led is used again without asking. Zero: never.
+    pub tag_ttl: Duration,
+    /// How long it is used where upstream is away. Zero: never.
+    pub stale_if_error: Duration,
 }
 
 /// How we log in to an upstream.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Credentials {
     /// Not at all.
     None,
@@ -121,7 +128,7 @@ pub struct HostPort {
 }
 
 /// `[network]`
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Network {
     /// The HTTP proxy in between.
     pub proxy: Proxy,
@@ -144,8 +151,44 @@ pub enum Proxy {
     Url(Url),
 }
 
-/// `[log]`
+/// `[cache]`
+#[derive(Clone, Debug)]
+pub struct Cache {
+    /// The folder; only we write there.
+    pub dir: PathBuf,
+    /// Most that is stored.
+    pub max_size: Size,
+    /// So much of the file system stays free.
+    pub min_free: Size,
+    /// Images of these repositories are never evicted.
+    pub keep: Vec<Pattern>,
+    /// How what is kept is checked again.
+    pub integrity: Integrity,
+}
+
+/// The keys of `[cache]` about checking again what is kept.
 #[derive(Clone, Copy, Debug)]
+pub struct Integrity {
+    /// When stored content is hashed on its way out.
+    pub verify_reads: VerifyReads,
+    /// How often everything stored is hashed again beside the work, if at all.
+    pub scrub: Option<Duration>,
+    /// How often cached images are proven again besides when the policy changes, if at all.
+    pub reverify: Option<Duration>,
+}
+
+/// When stored content is hashed on its way out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum VerifyReads {
+    /// When it was not hashed since it last changed, as far as its file tells.
+    OnChange,
+    /// Always.
+    Always,
+}
+
+/// `[log]`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Log {
     /// How a line looks.
     pub format: LogFormat,
@@ -184,12 +227,16 @@ pub enum LogLevel {
 }
 
 /// `[limits]`
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Longest time for finding and checking the signatures of one image.
     pub signature_deadline: Duration,
     /// Most downloads from all upstreams at once.
     pub concurrent_fetches: usize,
+    /// Most of them from one upstream.
+    pub fetches_per_upstream: usize,
+    /// Most requests for tags, manifests and signatures to one upstream at once.
+    pub requests_per_upstream: usize,
 }
 
 impl LogLevel {
@@ -228,7 +275,7 @@ impl Settings {
         })?;
         let base = path.parent().unwrap_or(Path::new(""));
         let (mut settings, warnings) = Self::from_sources(&name, &text, base, &environment())?;
-        settings.trust_files.insert(0, path.to_owned());
+        settings.files.insert(0, path.to_owned());
         Ok((settings, warnings))
     }
 

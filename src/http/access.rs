@@ -81,7 +81,8 @@ pub(super) struct AccessLine {
 impl AccessLine {
     /// A request has arrived. It is logged only if `written`, but the sink is always told.
     pub(super) fn begin(request: &Parts, client: IpAddr, written: bool, sink: Option<RequestSink>) -> Self {
-        let user_agent = request.headers.get(USER_AGENT).map(|value| printable(value.as_bytes())).unwrap_or_default();
+        let user_agent = request.headers.get(USER_AGENT).filter(|_| written);
+        let user_agent = user_agent.map(|value| printable(value.as_bytes())).unwrap_or_default();
         let method = match request.method {
             Method::GET => "GET",
             Method::HEAD => "HEAD",
@@ -107,7 +108,7 @@ impl AccessLine {
     /// The request was understood.
     pub(super) fn asked(&mut self, route: &Route) {
         self.kind = route.kind();
-        self.image = route.image();
+        self.image = self.written.then(|| route.image()).flatten();
         self.registry = route.repository().map(|repository| repository.registry().clone());
     }
 
@@ -168,7 +169,11 @@ impl Drop for AccessLine {
 fn printable(bytes: &[u8]) -> String {
     let plain = |c: char| c == ' ' || c.is_ascii_graphic();
     let cut = String::from_utf8_lossy(bytes).chars().take(USER_AGENT_MAX).collect::<String>();
-    cut.chars().map(|c| if plain(c) { c.to_string() } else { c.escape_default().to_string() }).collect()
+    let mut text = String::with_capacity(cut.len());
+    for c in cut.chars() {
+        if plain(c) { text.push(c) } else { text.extend(c.escape_default()) }
+    }
+    text
 }
 
 #[cfg(test)]

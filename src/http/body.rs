@@ -2,27 +2,32 @@
 //! a page that this folder wrote itself.
 
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use futures_util::stream::{self, BoxStream, StreamExt as _};
 use http_body::{Body, Frame, SizeHint};
 
 use crate::oci::Digest;
-use crate::pull::{ContentError, Servable};
+use crate::pull::{Content, ContentError, Piece, Servable};
 
 use super::access::AccessLine;
+use super::file_socket::Outlet;
 
 /// What is sent to a client, and the access line that is written when it was.
 pub struct ServeBody {
     source: Source,
     left: u64,
     line: Option<AccessLine>,
+    /// Where parts of files go, if the connection can send them.
+    outlet: Option<Outlet>,
 }
 
 enum Source {
     Page(Bytes),
-    Content(Digest, BoxStream<'static, Result<Bytes, ContentError>>),
+    Content(Digest, Content),
+    /// The same, once it is asked for.
+    Pieces(Digest, BoxStream<'static, Result<Piece, ContentError>>),
     /// Nothing more will come.
     Over,
 }
@@ -31,26 +36,29 @@ impl ServeBody {
     /// Content that was proved servable.
     pub(super) fn content(servable: Servable, line: Option<AccessLine>) -> Self {
         let (digest, left) = (servable.claim().digest, servable.length());
-        let pieces = stream::try_unfold(servable.into_content(), |mut content| async move {
-            Ok(content.next().await?.map(|piece| (piece, content)))
-        });
-        Self { source: Source::Content(digest, pieces.boxed()), left, line }
+        Self { source: Source::Content(digest, servable.into_content()), left, line, outlet: None }
     }
 
     /// A page that this folder wrote.
     pub(super) fn page(page: Bytes, line: Option<AccessLine>) -> Self {
-        Self { left: page.len() as u64, source: Source::Page(page), line }
+        Self { left: page.len() as u64, source: Source::Page(page), line, outlet: None }
     }
 
     /// No bytes: the answer to a HEAD, or "you have it already".
     pub(super) fn nothing(line: Option<AccessLine>) -> Self {
-        Self { source: Source::Over, left: 0, line }
+        Self { source: Source::Over, left: 0, line, outlet: None }
     }
 
     /// A body of `length` bytes that come as a test wants them.
     #[cfg(test)]
     pub(super) fn scripted(length: u64, pieces: BoxStream<'static, Result<Bytes, ContentError>>) -> Self {
-        Self { source: Source::Content(Digest::of(b"scripted"), pieces), left: length, line: None }
+        let pieces = pieces.map(|piece| piece.map(Piece::Memory)).boxed();
+        Self { source: Source::Pieces(Digest::of(b"scripted"), pieces), left: length, line: None, outlet: None }
+    }
+
+    /// Parts of files may go to `outlet`, and the body gives what stands in for them.
+    pub(super) fn through(self, outlet: Option<Outlet>) -> Self {
+        Self { outlet, ..self }
     }
 
     /// Counts a piece. A body that is longer or shorter than was promised ends in an error, so that
@@ -58,19 +66,19 @@ impl ServeBody {
     fn account(
         &mut self,
         digest: Digest,
-        piece: Option<Result<Bytes, ContentError>>,
-    ) -> Option<Result<Bytes, ContentError>> {
+        piece: Option<Result<Piece, ContentError>>,
+    ) -> Option<Result<Piece, ContentError>> {
         let wrong = |what: &str| ContentError::Rejected(digest, what.into());
         let checked = match piece {
-            Some(Ok(piece)) if piece.len() as u64 > self.left => Some(Err(wrong("more bytes than promised"))),
+            Some(Ok(piece)) if length(&piece) as u64 > self.left => Some(Err(wrong("more bytes than promised"))),
             None if self.left > 0 => Some(Err(wrong("fewer bytes than promised"))),
             other => other,
         };
         match &checked {
             Some(Ok(piece)) => {
-                self.left -= piece.len() as u64;
+                self.left -= length(piece) as u64;
                 if let Some(line) = &mut self.line {
-                    line.sent(piece.len());
+                    line.sent(length(piece));
                 }
             }
             Some(Err(error)) => {
@@ -81,6 +89,34 @@ impl ServeBody {
         }
         checked
     }
+
+    /// What hyper gets of a piece.
+    fn bytes(&self, piece: Piece) -> Bytes {
+        match (piece, &self.outlet) {
+            (Piece::Memory(bytes), _) => bytes,
+            (Piece::File(slice), Some(outlet)) => outlet.put(slice),
+            // Nobody was asked for files. Too few bytes end the connection.
+            (Piece::File(_), None) => Bytes::new(),
+        }
+    }
+}
+
+fn pieces(content: Content, by_file: bool) -> BoxStream<'static, Result<Piece, ContentError>> {
+    let next = move |mut content: Content| async move {
+        let piece = match by_file {
+            true => content.next_piece().await?,
+            false => content.next().await?.map(Piece::Memory),
+        };
+        Ok(piece.map(|piece| (piece, content)))
+    };
+    stream::try_unfold(content, next).boxed()
+}
+
+fn length(piece: &Piece) -> usize {
+    match piece {
+        Piece::Memory(bytes) => bytes.len(),
+        Piece::File(slice) => slice.left(),
+    }
 }
 
 impl Body for ServeBody {
@@ -88,24 +124,38 @@ impl Body for ServeBody {
     type Error = ContentError;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, ContentError>>> {
+        if let Some(outlet) = &self.outlet {
+            // What comes next may be the end, for which is looked whether all before it was right.
+            ready!(outlet.poll_empty(cx));
+        }
+        if let Source::Content(digest, content) = &mut self.source {
+            if let Content::Whole(bytes) = content {
+                // All of it is here: nothing needs to be waited for.
+                let (digest, bytes) = (*digest, std::mem::take(bytes));
+                self.source = Source::Over;
+                let piece = self.account(digest, (!bytes.is_empty()).then_some(Ok(Piece::Memory(bytes))));
+                return Poll::Ready(piece.map(|piece| Ok(Frame::data(self.bytes(piece?)))));
+            }
+            let (digest, content) = (*digest, std::mem::replace(content, Content::Nothing));
+            self.source = Source::Pieces(digest, pieces(content, self.outlet.is_some()));
+        }
         let piece = match &mut self.source {
-            Source::Over => return Poll::Ready(None),
-            Source::Page(page) if page.is_empty() => None,
-            Source::Page(page) => {
+            Source::Pieces(digest, pieces) => {
+                let digest = *digest;
+                let piece = ready!(pieces.poll_next_unpin(cx));
+                self.account(digest, piece)
+            }
+            Source::Page(page) if !page.is_empty() => {
                 let page = std::mem::take(page);
                 self.left = 0;
                 if let Some(line) = &mut self.line {
                     line.sent(page.len());
                 }
-                Some(Ok(page))
+                Some(Ok(Piece::Memory(page)))
             }
-            Source::Content(digest, pieces) => {
-                let digest = *digest;
-                let piece = std::task::ready!(pieces.poll_next_unpin(cx));
-                self.account(digest, piece)
-            }
+            Source::Page(_) | Source::Content(..) | Source::Over => None,
         };
-        Poll::Ready(piece.map(|piece| piece.map(Frame::data)))
+        Poll::Ready(piece.map(|piece| Ok(Frame::data(self.bytes(piece?)))))
     }
 
     fn is_end_stream(&self) -> bool {

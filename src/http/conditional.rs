@@ -14,6 +14,9 @@ pub(super) fn entity_tag(digest: Digest) -> String {
 
 /// Whether the client says that it holds this content already.
 pub(super) fn is_held(headers: &HeaderMap, digest: Digest) -> bool {
+    if !headers.contains_key(IF_NONE_MATCH) {
+        return false;
+    }
     let tag = entity_tag(digest);
     headers
         .get_all(IF_NONE_MATCH)

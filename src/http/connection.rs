@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use crate::tasks::Tasks;
 
 use super::body::ServeBody;
+use super::file_socket::{FileSocket, Outlet};
 use super::listener::ListenerOptions;
 use super::quiet::{Activity, Patience, Quiet, Watched};
 
@@ -45,6 +46,8 @@ const H2_STREAMS_MAX: u32 = 128;
 const H2_WINDOW: u32 = 65_535;
 /// Unsent bytes of one HTTP/2 stream: one piece of content.
 const H2_SEND_BUFFER: usize = 256 * 1024;
+/// Unsent bytes of one TLS connection: a piece of content and its head, so that it is encrypted and sent in one go.
+const TLS_BUFFER: usize = 264 * 1024;
 /// Streams that a client may open and reset before we hang up (RUSTSEC-2023-0034, rapid reset).
 const H2_RESETS_MAX: usize = 20;
 /// Streams that we may have to reset because of its errors (RUSTSEC-2024-0003).
@@ -71,18 +74,24 @@ pub(super) async fn serve<H: Handler>(
 ) {
     // Small answers must not wait for the client's acknowledgement of earlier ones.
     let _ = socket.set_nodelay(true);
+    let socket = FileSocket::new(socket);
+    let outlet = socket.outlet();
     let mut socket = TimeoutStream::new(socket);
     socket.set_write_timeout(Some(options.stall_timeout));
     let socket = Box::pin(socket);
-    let Some(tls) = &options.tls else { return talk(socket, client, handler, &options, tasks, end).await };
-    let handshake = tokio::time::timeout(options.tls_handshake_timeout, tls.accept(socket));
+    let Some(tls) = &options.tls else {
+        return talk(socket, Some(outlet), client, handler, &options, tasks, end).await;
+    };
+    let accept = tls.accept_with(socket, |session| session.set_buffer_limit(Some(TLS_BUFFER)));
+    let handshake = tokio::time::timeout(options.tls_handshake_timeout, accept);
     let shaken = tokio::select! {
         // Dropping a handshake closes the connection.
         shaken = handshake => shaken,
         () = end.soon.cancelled() => return,
     };
     match shaken {
-        Ok(Ok(stream)) => talk(stream, client, handler, &options, tasks, end).await,
+        // What is encrypted must pass through memory.
+        Ok(Ok(stream)) => talk(stream, None, client, handler, &options, tasks, end).await,
         Ok(Err(error)) => tracing::debug!(%client, %error, "TLS handshake failed"),
         Err(_) => tracing::debug!(%client, "TLS handshake took too long"),
     }
@@ -90,6 +99,7 @@ pub(super) async fn serve<H: Handler>(
 
 async fn talk<H: Handler>(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    outlet: Option<Outlet>,
     client: SocketAddr,
     handler: Arc<H>,
     options: &ListenerOptions,
@@ -101,9 +111,11 @@ async fn talk<H: Handler>(
         let activity = activity.clone();
         service_fn(move |request| {
             let (busy, handler) = (activity.begin(), Arc::clone(&handler));
+            // HTTP/2 cuts bodies into frames.
+            let outlet = outlet.clone().filter(|_| request.version() < Version::HTTP_2);
             async move {
                 let response = answer(&*handler, request, client).await;
-                Ok::<_, Infallible>(response.map(|body| Watched::new(body, busy)))
+                Ok::<_, Infallible>(response.map(|body| Watched::new(body.through(outlet.clone()), busy, outlet)))
             }
         })
     };

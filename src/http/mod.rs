@@ -10,6 +10,7 @@ mod admin;
 mod body;
 mod conditional;
 mod connection;
+mod file_socket;
 #[cfg(test)]
 mod fixture;
 #[cfg(fuzzing)]
@@ -22,6 +23,7 @@ mod respond;
 mod route;
 mod service;
 mod tls;
+mod unsent;
 #[cfg(test)]
 mod wire_tests;
 
@@ -29,5 +31,5 @@ pub use access::{CLIENT_LEFT, Finished, RequestSink};
 pub use admin::{AdminOptions, serve_admin};
 pub use body::ServeBody;
 pub use listener::ListenerOptions;
-pub use service::{RegistryOptions, serve};
-pub use tls::{TlsError, server_config};
+pub use service::{LiveOptions, RegistryOptions, serve};
+pub use tls::{Certificate, TlsError, server_config};

@@ -12,6 +12,8 @@ use std::time::Duration;
 use http_body::{Body, Frame, SizeHint};
 use tokio::time::Instant;
 
+use super::file_socket::Outlet;
+
 /// How long a connection may wait for its client.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Patience {
@@ -57,6 +59,7 @@ pub(super) struct Busy {
 pub(super) struct Watched<B> {
     body: B,
     busy: Busy,
+    outlet: Option<Outlet>,
 }
 
 impl Activity {
@@ -127,8 +130,8 @@ impl Drop for Busy {
 }
 
 impl<B> Watched<B> {
-    pub(super) fn new(body: B, busy: Busy) -> Self {
-        Self { body, busy }
+    pub(super) fn new(body: B, busy: Busy, outlet: Option<Outlet>) -> Self {
+        Self { body, busy, outlet }
     }
 }
 
@@ -139,7 +142,8 @@ impl<B: Body + Unpin> Body for Watched<B> {
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
         self.busy.waits_for_us(true);
         let frame = Pin::new(&mut self.body).poll_frame(cx);
-        self.busy.waits_for_us(frame.is_pending());
+        let for_client = self.outlet.as_ref().is_some_and(Outlet::waits);
+        self.busy.waits_for_us(frame.is_pending() && !for_client);
         frame
     }
 

@@ -9,11 +9,14 @@ use crate::pull::Servable;
 
 use super::access::{AccessLine, Facts};
 use super::body::ServeBody;
+use super::unsent::Unsent;
 
 /// Whoever stores an answer must ask again before using it: the right to be served can end.
 const ASK_AGAIN: HeaderValue = HeaderValue::from_static("private, no-cache");
 /// An error may be gone the next moment.
 const NEVER_STORE: HeaderValue = HeaderValue::from_static("no-store");
+/// Longest text in a header.
+const TEXT_MAX: usize = 200;
 const API_VERSION: HeaderName = HeaderName::from_static("docker-distribution-api-version");
 
 /// A response whose body is still typed.
@@ -64,6 +67,15 @@ impl Reply {
 
     fn new(status: StatusCode, payload: Payload) -> Self {
         Self { status, headers: HeaderMap::new(), phrase: None, payload, facts: Facts::default() }
+    }
+
+    /// The same, with room for its page until the last of it was sent; `None` where there is no room.
+    pub(super) fn within(self, unsent: &Unsent) -> Option<Self> {
+        let payload = match self.payload {
+            Payload::Page(page) => Payload::Page(unsent.hold(page)?),
+            other => other,
+        };
+        Some(Self { payload, ..self })
     }
 
     /// Adds a header.
@@ -122,7 +134,9 @@ impl Reply {
 
 /// A text as a header's value: visible ASCII, bounded.
 fn header_text(text: &str) -> HeaderValue {
-    HeaderValue::from_str(&ascii(text, 200)).expect("visible ASCII is a header value")
+    let is_plain = text.len() <= TEXT_MAX && text.bytes().all(|b| b == b' ' || b.is_ascii_graphic());
+    let value = if is_plain { HeaderValue::from_str(text) } else { HeaderValue::from_str(&ascii(text, TEXT_MAX)) };
+    value.expect("visible ASCII is a header value")
 }
 
 /// The first `max` characters; what is not visible ASCII or a space becomes a question mark.

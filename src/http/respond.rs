@@ -119,6 +119,13 @@ pub(super) fn internal() -> Reply {
     error_reply(StatusCode::INTERNAL_SERVER_ERROR, ErrorCode::Unavailable, message)
 }
 
+/// As much as we hold of lists waits for clients that take it slowly.
+pub(super) fn busy() -> Reply {
+    let message = "too many large lists wait to be taken by their clients; try again";
+    error_reply(StatusCode::SERVICE_UNAVAILABLE, ErrorCode::Unavailable, message)
+        .with(header::RETRY_AFTER, seconds(RETRY_AFTER))
+}
+
 fn refused(refusal: &Refusal, deny_reason: bool) -> Reply {
     let facts = Facts {
         verdict: Some("refused"),

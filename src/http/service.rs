@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use http::header::{self, HeaderName};
 use http::request::Parts;
 use http::{HeaderMap, Method, Request, Response, Version};
@@ -19,6 +20,7 @@ use super::connection::Handler;
 use super::listener::{ListenerOptions, serve_with};
 use super::reply::Reply;
 use super::route::{Route, RouteError, Upstreams, route};
+use super::unsent::Unsent;
 use super::{conditional, pages, respond};
 
 const UPSTREAM: HeaderName = HeaderName::from_static("assay-upstream");
@@ -36,33 +38,52 @@ pub struct RegistryOptions {
     pub sink: Option<RequestSink>,
 }
 
+/// How the registry side answers, at any moment. Clones are the same.
+#[derive(Clone)]
+pub struct LiveOptions(Arc<ArcSwap<RegistryOptions>>);
+
+impl LiveOptions {
+    /// Requests that come from now on are answered so.
+    pub fn replace(&self, options: RegistryOptions) {
+        self.0.store(Arc::new(options));
+    }
+}
+
+impl From<RegistryOptions> for LiveOptions {
+    fn from(options: RegistryOptions) -> Self {
+        Self(Arc::new(ArcSwap::from_pointee(options)))
+    }
+}
+
 /// Serves the registry API until `shutdown`. Returns whether all connections finished within the
 /// grace period. See [`ListenerOptions`].
 pub async fn serve(
     listener: TcpListener,
     options: ListenerOptions,
-    registry: RegistryOptions,
+    registry: impl Into<LiveOptions>,
     puller: Arc<Puller>,
     tasks: Tasks,
     shutdown: impl Future<Output = ()>,
 ) -> bool {
-    serve_with(listener, options, RegistryService { puller, options: registry }, tasks, shutdown).await
+    let service = RegistryService { puller, options: registry.into(), unsent: Unsent::default() };
+    serve_with(listener, options, service, tasks, shutdown).await
 }
 
 struct RegistryService {
     puller: Arc<Puller>,
-    options: RegistryOptions,
+    options: LiveOptions,
+    unsent: Unsent,
 }
 
 impl Handler for RegistryService {
     async fn answer(&self, request: Request<Incoming>, client: SocketAddr) -> Response<ServeBody> {
         let (asked, _unread) = request.into_parts();
-        let RegistryOptions { access, sink, .. } = &self.options;
-        let mut line = AccessLine::begin(&asked, client.ip(), *access, sink.clone());
-        let reply = match self.route(&asked) {
+        let options = self.options.0.load_full();
+        let mut line = AccessLine::begin(&asked, client.ip(), options.access, options.sink.clone());
+        let reply = match self.route(&asked, &options.default_upstream) {
             Ok(route) => {
                 line.asked(&route);
-                self.pull(&route, &asked).await
+                self.pull(&route, &asked, options.deny_reason).await
             }
             Err(error) => respond::route_error(&error),
         };
@@ -71,20 +92,24 @@ impl Handler for RegistryService {
 }
 
 impl RegistryService {
-    fn route(&self, asked: &Parts) -> Result<Route, RouteError> {
-        let upstreams =
-            Upstreams { default: &self.options.default_upstream, knows: &|registry| self.puller.knows(registry) };
+    /// A list can be large, and each client has one of its own in memory.
+    fn list(&self, list: Reply) -> Reply {
+        list.within(&self.unsent).unwrap_or_else(respond::busy)
+    }
+
+    fn route(&self, asked: &Parts, default: &Registry) -> Result<Route, RouteError> {
+        let upstreams = Upstreams { default, knows: &|registry| self.puller.knows(registry) };
         route(&asked.method, &asked.uri, own_host(asked)?, &upstreams)
     }
 
-    async fn pull(&self, route: &Route, asked: &Parts) -> Reply {
+    async fn pull(&self, route: &Route, asked: &Parts, deny_reason: bool) -> Reply {
         let reply = match self.found(route, asked).await {
             Ok(reply) => reply,
             Err(error) => {
                 if let PullError::Internal(why) = &error {
                     tracing::error!(%why, image = route.image(), "request failed");
                 }
-                respond::pull_error(&error, route, self.options.deny_reason)
+                respond::pull_error(&error, route, deny_reason)
             }
         };
         match route.repository() {
@@ -104,14 +129,16 @@ impl RegistryService {
                 let want = blob_want(&asked.method, &asked.headers, *digest);
                 content(puller.blob(repository, *digest, want).await?, route, &asked.headers)
             }
-            Route::Tags(ask) => pages::tags(ask, puller.tags(&ask.repository, ask.n, ask.last.as_ref()).await?),
+            Route::Tags(ask) => {
+                self.list(pages::tags(ask, puller.tags(&ask.repository, ask.n, ask.last.as_ref()).await?))
+            }
             Route::Referrers { repository, subject, artifact_type } => {
                 let found = match puller.referrers(repository, *subject).await {
                     // The specification wants an empty list.
                     Err(PullError::NotFound { .. }) => Vec::new(),
                     found => found?,
                 };
-                pages::referrers(found, artifact_type.as_deref())
+                self.list(pages::referrers(found, artifact_type.as_deref()))
             }
         })
     }

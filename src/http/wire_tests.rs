@@ -17,6 +17,7 @@ use tokio::time::{Instant, timeout};
 
 use crate::oci::Digest;
 use crate::pull::{Answer, PullError, Refusal};
+use crate::store::Failure;
 use crate::tasks::Tasks;
 use crate::telemetry::CacheOutcome;
 use crate::trust::Reason;
@@ -50,7 +51,7 @@ impl Handler for Desk {
                 Tasks::new().spawn("upstream", async move {
                     spool.write(vec![Bytes::from(vec![8; 150_000])]).await.unwrap();
                     tokio::time::sleep(Duration::from_millis(50)).await;
-                    spool.fail("upstream lies");
+                    spool.fail(Failure::GivenUp("upstream lies".into()));
                 });
                 found(servable)
             }
@@ -346,7 +347,8 @@ async fn an_answer_that_never_ends_is_cut_after_the_grace() {
 async fn tls_has_both_versions_and_a_deadline() {
     let pair = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
     let (chain, key) = (pair.cert.pem(), pair.signing_key.serialize_pem());
-    let config = super::server_config(chain.as_bytes(), key.as_bytes()).unwrap();
+    let certificate = super::Certificate::from_pem(chain.as_bytes(), key.as_bytes()).unwrap();
+    let config = super::server_config(Arc::new(certificate));
     let options = ListenerOptions { tls: Some(config.into()), ..ListenerOptions::default() };
     let strict = ListenerOptions { tls_handshake_timeout: Duration::from_millis(100), ..options.clone() };
     let (server, strict) = (server(options).await, server(strict).await);

@@ -4,8 +4,13 @@
 //! when it is taken up, and an edge only says where to look. Losing it costs look-ups, nothing else.
 #![cfg_attr(not(test), warn(clippy::indexing_slicing))]
 
+mod images;
 mod record;
 mod sqlite;
+mod uses;
+mod verdicts;
 
-pub use record::{Edges, Known, Signed};
+pub use images::{ImageUse, Pages};
+pub use record::{Edges, Known, Signed, TagSeen};
 pub use sqlite::{Ledger, LedgerError};
+pub use verdicts::{Place, VerifiedPage};

@@ -32,6 +32,15 @@ pub struct Signed {
     pub at: Timestamp,
 }
 
+/// Where a tag pointed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TagSeen {
+    /// To this.
+    pub digest: Digest,
+    /// When upstream said so last, to about a minute.
+    pub at: Timestamp,
+}
+
 impl Edges {
     /// Of this manifest.
     pub fn of(manifest: &Manifest) -> Self {

@@ -1,19 +1,22 @@
 //! The ledger in SQLite (WAL) beside the blobs. A person can open it with `sqlite3` and look.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
+use rusqlite::{Connection, OptionalExtension as _, Params, Savepoint, params};
 
 use crate::oci::{Digest, Repository, Tag};
-use crate::trust::{Candidate, Decision, Recorded};
+use crate::trust::{Candidate, Decision, Fingerprint, Recorded};
 
-use super::record::{Edges, Known, Signed};
+use super::images;
+use super::record::{Edges, Known, Signed, TagSeen};
+use super::uses::Uses;
 
 /// Numbered steps from an empty file to today's shape. Steps are only ever added.
-const STEPS: [&str; 2] = [
+const STEPS: [&str; 3] = [
     "
     CREATE TABLE verdict (
         repository TEXT NOT NULL, digest TEXT NOT NULL,
@@ -42,7 +45,33 @@ const STEPS: [&str; 2] = [
         PRIMARY KEY (repository, tag)
     ) WITHOUT ROWID;
 ",
+    // What was asked for in its own right: an image, an index, a signature artefact; whether its content is kept, or went
+    // or was never let through. `used_at` in milliseconds.
+    "
+    CREATE TABLE image (
+        repository TEXT NOT NULL, digest TEXT NOT NULL, is_kept INTEGER NOT NULL, used_at INTEGER NOT NULL,
+        PRIMARY KEY (repository, digest)
+    ) WITHOUT ROWID;
+    CREATE INDEX image_by_use ON image (is_kept, used_at);
+    CREATE INDEX image_by_digest ON image (digest, is_kept);
+    CREATE INDEX edge_by_child ON edge (child);
+    INSERT INTO image
+        SELECT repository, digest, outcome NOT IN ('refused', 'unknown'), 1000 * coalesce(unixepoch(judged_at), 0) FROM verdict;
+",
 ];
+
+/// Those of a digest's parents that are verified under a rule as it is now, by a verdict of their own or of one that
+/// names them. They come first: anybody who may push can have hundreds of images name one layer, which were let through
+/// while nothing was enforced, or were verified under a key of yesterday.
+const VERIFIED_PARENTS: &str = "
+    SELECT parent FROM edge WHERE repository = ?1 AND child = ?2 AND (
+        EXISTS (SELECT 1 FROM verdict WHERE repository = edge.repository AND digest = edge.parent
+            AND outcome = 'verified' AND rule_fingerprint = ?4 AND trust_fingerprint = ?5)
+        OR EXISTS (SELECT 1 FROM edge AS above
+            JOIN verdict ON verdict.repository = above.repository AND verdict.digest = above.parent
+            WHERE above.repository = edge.repository AND above.child = edge.parent
+            AND outcome = 'verified' AND rule_fingerprint = ?4 AND trust_fingerprint = ?5))
+    LIMIT ?3";
 
 /// Manifests without a verdict of their own come behind: of two equal in that, none is better. Artefacts come last:
 /// they vouch for no image, and anybody who may push can make any number of them.
@@ -51,12 +80,18 @@ const PARENTS: &str = "
     WHERE edge.repository = ?1 AND child = ?2
     ORDER BY outcome IS 'verified' DESC, outcome IS 'artefact', judged_at DESC LIMIT ?3";
 
+/// More than there are: preparing one anew takes longer than most of them.
+const STATEMENTS: usize = 64;
+
 /// How long a statement waits for another process that looks at the file.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The ledger. Clones share one connection; calls take a fraction of a millisecond, writes about one.
 #[derive(Clone, Debug)]
-pub struct Ledger(Arc<Mutex<Connection>>);
+pub struct Ledger {
+    connection: Arc<Mutex<Connection>>,
+    pub(super) uses: Arc<Uses>,
+}
 
 /// Why the ledger cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -84,6 +119,18 @@ pub enum LedgerError {
     },
 }
 
+impl LedgerError {
+    /// What the disk says, if it is the disk.
+    pub fn kind(&self) -> Option<ErrorKind> {
+        let Self::Sqlite(error) = self else { return None };
+        match error.sqlite_error_code()? {
+            rusqlite::ErrorCode::DiskFull => Some(ErrorKind::StorageFull),
+            rusqlite::ErrorCode::ReadOnly => Some(ErrorKind::ReadOnlyFilesystem),
+            _ => None,
+        }
+    }
+}
+
 impl Ledger {
     /// Opens the ledger of a cache folder, making it if needed. Blocks on the disk; called at start.
     ///
@@ -105,8 +152,21 @@ impl Ledger {
                 }
                 Self::open_file(path)
             }
+            Err(LedgerError::Sqlite(error)) if is_read_only(path) => {
+                tracing::error!(path = %path.display(), %error, "the ledger cannot be written; what is new is not remembered");
+                Self::open_read_only(path)
+            }
             opened => opened,
         }
+    }
+
+    /// Nobody can write to it, so it needs no lock: SQLite would have to write one down.
+    fn open_read_only(path: &Path) -> Result<Self, LedgerError> {
+        let uri = std::path::absolute(path).ok().and_then(|path| url::Url::from_file_path(path).ok());
+        let mut uri = uri.ok_or_else(|| rusqlite::Error::InvalidPath(path.to_owned()))?;
+        uri.set_query(Some("immutable=1"));
+        let flags = rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY | rusqlite::OpenFlags::SQLITE_OPEN_URI;
+        Self::prepare(Connection::open_with_flags(uri.as_str(), flags)?, path)
     }
 
     fn open_file(path: &Path) -> Result<Self, LedgerError> {
@@ -124,6 +184,7 @@ impl Ledger {
 
     fn prepare(mut connection: Connection, path: &Path) -> Result<Self, LedgerError> {
         connection.busy_timeout(BUSY_TIMEOUT)?;
+        connection.set_prepared_statement_cache_capacity(STATEMENTS);
         let found: u32 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
         let known = STEPS.len() as u32;
         if found > known {
@@ -135,7 +196,14 @@ impl Ledger {
             transaction.pragma_update(None, "user_version", number)?;
             transaction.commit()?;
         }
-        Ok(Self(Arc::new(Mutex::new(connection))))
+        Ok(Self { connection: Arc::new(Mutex::new(connection)), uses: Arc::default() })
+    }
+
+    /// From now on nothing more fits in, as on a full disk.
+    #[cfg(test)]
+    pub(crate) fn fill_up(&self) {
+        let connection = self.connection.lock().unwrap();
+        connection.pragma_update(None, "max_page_count", 1).unwrap();
     }
 
     /// Writes down a verdict with its evidence, and what the manifest names.
@@ -156,7 +224,8 @@ impl Ledger {
                     verdict.judged_at.to_string(),
                     text
                 ])?;
-            insert_edges(transaction, &verdict.repository, &edges)
+            insert_edges(transaction, &verdict.repository, &edges)?;
+            images::judged(transaction, verdict)
         })
         .await
     }
@@ -245,14 +314,14 @@ impl Ledger {
     }
 
     /// Where a tag pointed when it was last seen.
-    pub async fn tag(&self, repository: &Repository, tag: &Tag) -> Result<Option<Digest>, LedgerError> {
+    pub async fn tag(&self, repository: &Repository, tag: &Tag) -> Result<Option<TagSeen>, LedgerError> {
         let key = (repository.to_string(), tag.to_string());
         self.read(move |connection| {
-            let found: Option<String> = connection
-                .prepare_cached("SELECT digest FROM tag WHERE repository = ?1 AND tag = ?2")?
-                .query_row(key, |row| row.get(0))
+            let found: Option<(String, String)> = connection
+                .prepare_cached("SELECT digest, seen_at FROM tag WHERE repository = ?1 AND tag = ?2")?
+                .query_row(key, |row| Ok((row.get(0)?, row.get(1)?)))
                 .optional()?;
-            Ok(found.and_then(|text| text.parse().ok()))
+            Ok(found.and_then(|(digest, at)| Some(TagSeen { digest: digest.parse().ok()?, at: at.parse().ok()? })))
         })
         .await
     }
@@ -274,16 +343,28 @@ impl Ledger {
         .await
     }
 
-    /// Which recorded manifests name this digest, at most `limit`; those that were verified last come
-    /// first, because the others may rest on keys that are no longer trusted.
+    /// Which recorded manifests name this digest, at most `limit`: those first that are verified under this rule as it
+    /// is now, then the last judged, because the others may rest on keys that are no longer trusted.
     pub async fn parents(
         &self,
         repository: &Repository,
         child: Digest,
+        under: Fingerprint,
         limit: u32,
     ) -> Result<Vec<Digest>, LedgerError> {
-        let key = (repository.to_string(), child.to_string(), limit);
-        self.digests(PARENTS, key).await
+        let (repository, child) = (repository.to_string(), child.to_string());
+        self.read(move |connection| {
+            let (rule, trust) = (under.rule.to_string(), under.trust.to_string());
+            let mut parents = digests(connection, VERIFIED_PARENTS, params![repository, child, limit, rule, trust])?;
+            if parents.len() < limit as usize {
+                let others = digests(connection, PARENTS, params![repository, child, limit])?;
+                let others: Vec<_> = others.into_iter().filter(|other| !parents.contains(other)).collect();
+                parents.extend(others);
+                parents.truncate(limit as usize);
+            }
+            Ok(parents)
+        })
+        .await
     }
 
     /// Which manifests a recorded manifest names, at most `limit`.
@@ -308,43 +389,46 @@ impl Ledger {
         sql: &'static str,
         key: (String, impl rusqlite::ToSql + Send + 'static, u32),
     ) -> Result<Vec<Digest>, LedgerError> {
-        self.read(move |connection| {
-            let mut statement = connection.prepare_cached(sql)?;
-            let rows = statement.query_map(params![key.0, key.1, key.2], |row| row.get::<_, String>(0))?;
-            // A row that somebody spoiled names nothing.
-            Ok(rows.collect::<Result<Vec<_>, _>>()?.into_iter().filter_map(|text| text.parse().ok()).collect())
-        })
-        .await
+        self.read(move |connection| digests(connection, sql, params![key.0, key.1, key.2])).await
     }
 
-    async fn read<T: Send + 'static>(
+    pub(super) async fn read<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Connection) -> Result<T, LedgerError> + Send + 'static,
     ) -> Result<T, LedgerError> {
         self.blocking(move |connection| work(connection)).await
     }
 
-    async fn write(
+    pub(super) async fn write<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&Transaction<'_>) -> Result<(), LedgerError> + Send + 'static,
-    ) -> Result<(), LedgerError> {
+        work: impl FnOnce(&Savepoint<'_>) -> Result<T, LedgerError> + Send + 'static,
+    ) -> Result<T, LedgerError> {
         self.blocking(move |connection| {
-            let transaction = connection.transaction()?;
-            work(&transaction)?;
-            Ok(transaction.commit()?)
+            // As a transaction, but it can also stand within one.
+            let savepoint = connection.savepoint()?;
+            let value = work(&savepoint)?;
+            savepoint.commit()?;
+            Ok(value)
         })
         .await
     }
 
-    async fn blocking<T: Send + 'static>(
+    pub(super) async fn blocking<T: Send + 'static>(
         &self,
         work: impl FnOnce(&mut Connection) -> Result<T, LedgerError> + Send + 'static,
     ) -> Result<T, LedgerError> {
-        let shared = Arc::clone(&self.0);
+        let shared = Arc::clone(&self.connection);
         tokio::task::spawn_blocking(move || work(&mut shared.lock().expect("no holder of this lock panics")))
             .await
             .expect("ledger work does not panic")
     }
+}
+
+/// A row that somebody spoiled names nothing.
+fn digests(connection: &Connection, sql: &str, with: impl Params) -> Result<Vec<Digest>, LedgerError> {
+    let mut statement = connection.prepare_cached(sql)?;
+    let rows = statement.query_map(with, |row| row.get::<_, String>(0))?;
+    Ok(rows.collect::<Result<Vec<_>, _>>()?.into_iter().filter_map(|text| text.parse().ok()).collect())
 }
 
 /// A row that somebody spoiled says nothing, and is written anew.
@@ -361,7 +445,11 @@ fn is_damaged(error: &rusqlite::Error) -> bool {
     matches!(error.sqlite_error_code(), Some(DatabaseCorrupt | NotADatabase))
 }
 
-fn insert_edges(transaction: &Transaction<'_>, repository: &Repository, edges: &Edges) -> Result<(), LedgerError> {
+fn is_read_only(path: &Path) -> bool {
+    std::fs::OpenOptions::new().append(true).open(path).is_err_and(|e| e.kind() == ErrorKind::ReadOnlyFilesystem)
+}
+
+fn insert_edges(transaction: &Savepoint<'_>, repository: &Repository, edges: &Edges) -> Result<(), LedgerError> {
     let Some(parent) = edges.parent else { return Ok(()) };
     let (repository, parent) = (repository.to_string(), parent.to_string());
     let mut insert = transaction.prepare_cached("INSERT OR IGNORE INTO edge VALUES (?1, ?2, ?3, ?4)")?;
@@ -390,10 +478,12 @@ mod tests {
             ledger.record_tag(&repository, &tag, index, Timestamp::UNIX_EPOCH).await.unwrap();
         }
         let ledger = Ledger::open(&path).unwrap();
-        assert_eq!(ledger.parents(&repository, child, 8).await.unwrap(), [index]);
+        let rule = Fingerprint { rule: Digest::of(b"rule"), trust: Digest::of(b"keys") };
+        assert_eq!(ledger.parents(&repository, child, rule, 8).await.unwrap(), [index]);
         assert_eq!(ledger.children(&repository, index, 8).await.unwrap(), [child]);
-        assert_eq!(ledger.tag(&repository, &tag).await.unwrap(), Some(index));
-        assert!(ledger.parents(&other, child, 8).await.unwrap().is_empty(), "membership is per repository");
+        let seen = TagSeen { digest: index, at: Timestamp::UNIX_EPOCH };
+        assert_eq!(ledger.tag(&repository, &tag).await.unwrap(), Some(seen));
+        assert!(ledger.parents(&other, child, rule, 8).await.unwrap().is_empty(), "membership is per repository");
         assert_eq!(ledger.tag(&other, &tag).await.unwrap(), None);
     }
 
@@ -433,7 +523,7 @@ mod tests {
             first.execute("INSERT INTO tag VALUES (?1, ?2, ?3, ?4)", row).unwrap();
         }
         let ledger = Ledger::open(&path).unwrap();
-        assert_eq!(ledger.tag(&repository, &tag).await.unwrap(), Some(digest));
+        assert_eq!(ledger.tag(&repository, &tag).await.unwrap().map(|seen| seen.digest), Some(digest));
         let material = crate::trust::Material::Bundle("{}".into());
         let proof = Candidate { place: "referrers".to_owned(), material };
         ledger.record_attested(&repository, digest, vec![proof], Timestamp::UNIX_EPOCH).await.unwrap();

@@ -21,7 +21,7 @@ impl Digest {
 
     /// The 64 lower-case hex characters, without the algorithm.
     pub fn hex(&self) -> String {
-        hex::encode(self.0)
+        hex_text(self.0, |hex| hex.to_owned())
     }
 
     /// Parses the 64 lower-case hex characters that [`Digest::hex`] prints.
@@ -93,9 +93,17 @@ impl FromStr for Digest {
     }
 }
 
+/// Several are written for each request, so without memory of its own.
+fn hex_text<T>(bytes: [u8; 32], with: impl FnOnce(&str) -> T) -> T {
+    let mut text = [0; 64];
+    hex::encode_to_slice(bytes, &mut text).expect("two digits for each byte");
+    with(std::str::from_utf8(&text).expect("hex digits are ASCII"))
+}
+
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "sha256:{}", self.hex())
+        f.write_str("sha256:")?;
+        hex_text(self.0, |hex| f.write_str(hex))
     }
 }
 

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use arc_swap::ArcSwap;
 use futures_util::future::BoxFuture;
 use jiff::Timestamp;
 
 use crate::clock::Clock;
-use crate::ledger::{Edges, Known, Ledger};
+use crate::ledger::{Edges, Ledger};
 use crate::oci::{Digest, MANIFEST_MAX, Manifest, Reference, Repository, Tag};
 use crate::store::DiskStore;
 use crate::tasks::Tasks;
@@ -20,15 +21,14 @@ use super::error::PullError;
 use super::flight::Flights;
 use super::from_upstream::{beside, fetch, search, with_causes};
 use super::inspect::Inspector;
+use super::keeping::Keeping;
+use super::lineage::Lineage;
+use super::named_by::named_by;
 use super::parents::ParentSearches;
 use super::platform::Platforms;
 use super::question::{Key, Question};
-
-/// How deep indexes may name indexes. Real ones are flat; the specification allows nesting.
-const DEPTH_MAX: usize = 4;
-
-/// How many remembered parents of one digest are tried.
-const PARENTS_MAX: u32 = 16;
+use super::recall::Known;
+use super::walk::{Walk, Walked};
 
 /// How many bytes of admitted manifests and their verdicts are kept in memory.
 const MEMORY_MAX: u64 = 32 * 1024 * 1024;
@@ -54,6 +54,8 @@ pub(super) struct Gatekeeper(Arc<Parts>);
 pub(super) struct Memory {
     pub(super) store: Arc<DiskStore>,
     pub(super) ledger: Ledger,
+    pub(super) lineage: Lineage,
+    pub(super) keeping: Arc<Keeping>,
 }
 
 /// How a manifest that an index names is opened.
@@ -67,18 +69,22 @@ pub(super) struct Opened {
 
 pub(super) struct Parts {
     store: Arc<DiskStore>,
-    ledger: Ledger,
-    clock: Arc<dyn Clock>,
-    limits: SignatureLimits,
+    pub(super) ledger: Ledger,
+    lineage: Lineage,
+    keeping: Arc<Keeping>,
+    pub(super) clock: Arc<dyn Clock>,
+    limits: Arc<ArcSwap<SignatureLimits>>,
     metrics: Arc<Metrics>,
     /// Both by what was asked; which rule it was under stands in the verdict.
     admitted: moka::sync::Cache<(Repository, Digest), Admission>,
     audited: moka::sync::Cache<(Repository, Digest), Admission>,
-    inspector: Inspector,
+    pub(super) inspector: Inspector,
     platforms: Platforms,
     searches: ParentSearches,
     /// By what is asked under which rule, and whether an artefact is an answer.
     flights: Flights<(Key, bool), Result<Admission, PullError>>,
+    /// What is known, for those who ask for blobs. Work in here may wait for `flights`, never the other way.
+    lookups: Flights<Key, Result<Option<Admission>, PullError>>,
 }
 
 impl Admission {
@@ -125,32 +131,35 @@ impl Gatekeeper {
     pub(super) fn new(
         memory: Memory,
         clock: Arc<dyn Clock>,
-        limits: SignatureLimits,
+        limits: Arc<ArcSwap<SignatureLimits>>,
         metrics: Arc<Metrics>,
         tasks: Tasks,
     ) -> Self {
-        let Memory { store, ledger } = memory;
+        let Memory { store, ledger, lineage, keeping } = memory;
         let cache = || {
             moka::sync::Cache::builder().max_capacity(MEMORY_MAX).weigher(|_, admission: &Admission| admission.weight())
         };
         Self(Arc::new(Parts {
-            inspector: Inspector::new(Arc::clone(&store)),
+            inspector: Inspector::new(Arc::clone(&store), Arc::clone(&keeping)),
             platforms: Platforms::new(
-                ledger.clone(),
+                (ledger.clone(), Arc::clone(&keeping)),
                 Arc::clone(&clock),
-                limits.clone(),
+                Arc::clone(&limits),
                 Arc::clone(&metrics),
                 tasks.clone(),
             ),
             searches: ParentSearches::new(),
             store,
             ledger,
+            lineage,
+            keeping,
             clock,
             limits,
             metrics,
             admitted: cache().build(),
             audited: cache().time_to_live(AUDIT_FOR).build(),
-            flights: Flights::new("admit", tasks),
+            flights: Flights::new("admit", tasks.clone()),
+            lookups: Flights::new("known", tasks),
         }))
     }
 
@@ -166,7 +175,7 @@ impl Gatekeeper {
         }
         let key = (question.key(), question.may_be_artefact());
         let parts = Arc::clone(&self.0);
-        let had_bytes = parts.stored(question.digest).await.is_some();
+        let had_bytes = parts.store.has(question.digest).await;
         let work = || async move { parts.admit(&question, given).await };
         let admission = self
             .0
@@ -177,13 +186,24 @@ impl Gatekeeper {
         Ok((admission, if had_bytes { CacheOutcome::Hit } else { CacheOutcome::Fill }))
     }
 
-    /// What is known about a manifest without judging an enforced rule afresh. `None`: nothing. Where
-    /// nothing is enforced, what was let through once is forgotten soon, and so it is judged again.
-    pub(super) async fn known(&self, question: &Question) -> Result<Option<Admission>, PullError> {
-        match self.0.known(question, None, 0).await? {
-            None if !question.is_enforced() => Ok(Some(self.admit(question.clone(), None).await?.0)),
-            known => Ok(known),
+    /// What is known about a manifest, itself or through its parents. `None`: nothing. What was never verified
+    /// here is not judged where a rule is enforced; what was, under an earlier rule, is. Where nothing is enforced,
+    /// what was let through once is forgotten soon, and so it is judged again. Cancel safe.
+    pub(super) async fn known(&self, question: &Question, walk: Walk) -> Result<Option<Admission>, PullError> {
+        question.pass_deny_list(self.0.clock.now())?;
+        if let Some(admission) = self.0.in_memory(question) {
+            return Ok(Some(admission));
         }
+        let (gatekeeper, about) = (self.clone(), question.clone());
+        let work = || async move {
+            match gatekeeper.0.known(&about, None, walk).await? {
+                Known::Admitted(admission) => Ok(Some(admission)),
+                Known::Nothing if about.is_enforced() => Ok(None),
+                Known::Nothing | Known::Outdated => Ok(Some(gatekeeper.admit(about, None).await?.0)),
+            }
+        };
+        let known = self.0.lookups.join(question.key(), work).await;
+        known.map_err(|_| PullError::Internal("the program is stopping".into()))?
     }
 
     /// Opens a manifest that a verified index names and that names `blob` itself, and remembers what it names.
@@ -194,6 +214,11 @@ impl Gatekeeper {
         blob: Digest,
     ) -> Result<Option<Verified<Manifest>>, PullError> {
         self.0.open_child(question, parent, Opened { given: None, names: Some(blob) }).await
+    }
+
+    /// Which recorded manifests name a digest.
+    pub(super) async fn named_by(&self, question: &Question) -> Vec<Digest> {
+        named_by(&self.0.store, &self.0.lineage, question).await
     }
 
     /// The tag by which the parent of an admitted manifest was found, if it had to be searched for.
@@ -237,8 +262,9 @@ impl Parts {
     ) -> Result<Admission, PullError> {
         // A parent that could not be looked at is not yet a reason to refuse: the manifest may be
         // signed itself. If it is not, the failure is the answer.
-        let parents = match self.known(question, given.clone(), 0).await {
-            Ok(Some(admission)) if question.accepts(&admission) => return Ok(admission),
+        let walk = Walked::default().start();
+        let parents = match self.known(question, given.clone(), walk).await {
+            Ok(Known::Admitted(admission)) if question.accepts(&admission) => return Ok(admission),
             Ok(_) => Ok(()),
             Err(error) => Err(error),
         };
@@ -259,44 +285,29 @@ impl Parts {
         &'a self,
         question: &'a Question,
         given: Option<Manifest>,
-        depth: usize,
-    ) -> BoxFuture<'a, Result<Option<Admission>, PullError>> {
+        walk: Walk,
+    ) -> BoxFuture<'a, Result<Known, PullError>> {
         Box::pin(async move {
             question.pass_deny_list(self.clock.now())?;
             if let Some(admission) = self.in_memory(question) {
-                return Ok(Some(admission));
+                return Ok(Known::Admitted(admission));
             }
-            if let Some(admission) = self.recall(question, given.clone()).await? {
-                return Ok(Some(self.memorise(question, admission)));
+            if !walk.is_first_at(question.digest) {
+                return Ok(Known::Nothing);
             }
-            if let Some(verified) = self.through_parents(question, given.clone(), depth).await? {
-                return Ok(Some(self.memorise(question, Admission::Image(verified))));
+            let recalled = self.recall(question, given.clone()).await?;
+            if let Known::Admitted(admission) = recalled {
+                return Ok(Known::Admitted(self.memorise(question, admission)));
             }
-            // Where nothing is enforced nothing needs to be remembered either.
-            if depth > 0 && !question.is_enforced() {
-                return self.judge(question, given).await.map(Some);
+            if let Some(verified) = self.through_parents(question, given.clone(), &walk).await? {
+                return Ok(Known::Admitted(self.memorise(question, Admission::Image(verified))));
             }
-            Ok(None)
-        })
-    }
-
-    async fn recall(&self, question: &Question, given: Option<Manifest>) -> Result<Option<Admission>, PullError> {
-        let known = self.ledger.known(&question.repository, question.digest).await;
-        let Some(known) = known.unwrap_or_else(|error| self.unreadable(&error)) else { return Ok(None) };
-        let manifest = match &known {
-            // Only what could be taken up is worth fetching.
-            Known::Judged(recorded) if recorded.verdict.fingerprint != question.rule.fingerprint() => return Ok(None),
-            Known::Judged(recorded) if !recorded.verdict.is_verified() => return Ok(None),
-            _ => self.bytes(question, given).await?,
-        };
-        let now = self.clock.now();
-        Ok(match known {
-            Known::Judged(recorded) => {
-                trust::recall(manifest, &question.repository, &question.rule, *recorded, now).map(Admission::Image)
+            // Where nothing is enforced nothing needs to be remembered either. And what was verified under
+            // another rule may have been signed for this one, too: only upstream knows.
+            if walk.is_on_the_way() && (!question.is_enforced() || matches!(recalled, Known::Outdated)) {
+                return self.judge(&question.about(question.digest), given).await.map(Known::Admitted);
             }
-            Known::Artefact(_) => {
-                self.inspector.as_artefact(question, &manifest, self.clock.now()).await?.ok().map(Admission::Artefact)
-            }
+            Ok(recalled)
         })
     }
 
@@ -304,17 +315,14 @@ impl Parts {
         &self,
         question: &Question,
         given: Option<Manifest>,
-        depth: usize,
+        walk: &Walk,
     ) -> Result<Option<Verified<Manifest>>, PullError> {
-        if depth >= DEPTH_MAX {
-            return Ok(None);
-        }
-        let parents = self.ledger.parents(&question.repository, question.digest, PARENTS_MAX).await;
+        let Some(up) = walk.up() else { return Ok(None) };
         let mut trouble = None;
-        for parent in parents.unwrap_or_else(|error| self.unreadable(&error)) {
+        for parent in named_by(&self.store, &self.lineage, question).await {
             let about_parent = Question { digest: parent, ..question.clone() };
-            match self.known(&about_parent, None, depth + 1).await {
-                Ok(Some(Admission::Image(parent))) => {
+            match self.known(&about_parent, None, up.clone()).await {
+                Ok(Known::Admitted(Admission::Image(parent))) => {
                     let opened = Opened { given: given.clone(), names: None };
                     if let Some(verified) = self.open_child(question, &parent, opened).await? {
                         return Ok(Some(verified));
@@ -346,10 +354,7 @@ impl Parts {
         }
         let verified = admitted.open(manifest).map_err(|mismatch| PullError::Internal(mismatch.to_string().into()))?;
         self.keep(verified.get()).await;
-        let edges = Edges::of(verified.get());
-        if let Err(error) = self.ledger.record_edges(&question.repository, edges).await {
-            self.unwritable(&error);
-        }
+        self.lineage.record_edges(&question.repository, Edges::of(verified.get())).await;
         if names.is_some_and(|blob| verified.get().named().all(|named| named.digest != blob)) {
             return Ok(None);
         }
@@ -360,12 +365,12 @@ impl Parts {
     async fn judge(&self, question: &Question, given: Option<Manifest>) -> Result<Admission, PullError> {
         let Question { repository, rule, upstream, digest, .. } = question;
         question.pass_deny_list(self.clock.now())?;
-        let started = Instant::now();
+        let (started, limits) = (Instant::now(), self.limits.load_full());
         let searching: BoxFuture<'_, Search> = match rule.demand() {
             None => Box::pin(std::future::ready(Search::default())),
             Some(_) => {
                 let wanted = Wanted { attestations: question.wants_attestations() };
-                Box::pin(search(upstream, repository, *digest, wanted, &self.limits))
+                Box::pin(search(upstream, repository, *digest, wanted, &limits))
             }
         };
         let given = self.at_hand(question, given).await;
@@ -396,9 +401,7 @@ impl Parts {
                 Ok(self.memorise(question, Admission::Image(verified)))
             }
             Judgement::Refuse(verdict) => {
-                if let Err(error) = self.ledger.record(Recorded::of(&verdict, &found), Edges::default()).await {
-                    self.unwritable(&error);
-                }
+                self.lineage.record(Recorded::refusal(&verdict), Edges::default()).await;
                 match not_an_artefact.filter(|_| question.asks_for_artefact()) {
                     Some(why) => Err(question.refused(Reason::NotAnArtefact, why.to_string(), self.clock.now())),
                     None => Err(PullError::Refused(Box::new(question.refusal(verdict)))),
@@ -430,7 +433,7 @@ impl Parts {
         }
     }
 
-    async fn at_hand(&self, question: &Question, given: Option<Manifest>) -> Option<Manifest> {
+    pub(super) async fn at_hand(&self, question: &Question, given: Option<Manifest>) -> Option<Manifest> {
         match given.filter(|given| given.digest() == question.digest) {
             Some(given) => Some(given),
             None => self.stored(question.digest).await,
@@ -447,28 +450,23 @@ impl Parts {
         }
     }
 
-    async fn record(&self, manifest: &Manifest, recorded: Recorded) {
+    pub(super) async fn record(&self, manifest: &Manifest, recorded: Recorded) {
         // The bytes first: a verdict on bytes that we do not have costs a fetch, nothing else.
         self.keep(manifest).await;
-        if let Err(error) = self.ledger.record(recorded, Edges::of(manifest)).await {
-            self.unwritable(&error);
-        }
+        self.lineage.record(recorded, Edges::of(manifest)).await;
     }
 
-    async fn keep(&self, manifest: &Manifest) {
-        if let Err(error) = self.store.write(manifest.bytes().clone()).await {
-            tracing::error!(digest = %manifest.digest(), error = %with_causes(&error), "a manifest could not be kept");
+    pub(super) async fn keep(&self, manifest: &Manifest) {
+        match self.store.write(manifest.bytes().clone()).await {
+            Ok(()) => self.keeping.kept(),
+            Err(error) => self.keeping.failed("a manifest", &error),
         }
     }
 
     /// A ledger that does not answer costs memory, not safety.
-    fn unreadable<T: Default>(&self, error: &crate::ledger::LedgerError) -> T {
+    pub(super) fn unreadable<T: Default>(&self, error: &crate::ledger::LedgerError) -> T {
         tracing::error!(error = %with_causes(error), "the ledger could not be read");
         T::default()
-    }
-
-    fn unwritable(&self, error: &crate::ledger::LedgerError) {
-        tracing::error!(error = %with_causes(error), "the ledger could not be written");
     }
 }
 

@@ -42,6 +42,8 @@ pub enum PullError {
         registry: Registry,
         /// How.
         detail: String,
+        /// It gave no answer at all, so that an older one may do.
+        away: bool,
         /// Not before this.
         retry_after: Option<Duration>,
     },

@@ -4,17 +4,16 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use futures_util::StreamExt as _;
-use tokio::sync::Semaphore;
-
 use crate::oci::{Claim, Digest, Repository};
-use crate::store::{DiskStore, Incoming, Progress, Spool, SpoolError};
+use crate::store::{DiskStore, Failure, Incoming, Progress, Spool, SpoolError};
 use crate::tasks::Tasks;
 use crate::telemetry::{CacheOutcome, FillOutcome, Metrics};
-use crate::upstream::{Upstream, UpstreamError};
+use crate::upstream::{FairPlaces, UpstreamError};
 
 use super::error::PullError;
-use super::from_upstream::upstream_error;
+use super::from_upstream::content_error;
+use super::keeping::Keeping;
+use super::resume::Source;
 
 /// How long content that turned out bad is fetched without passing it on before the end. The client
 /// whose response was cut asks again at once, and then gets a readable answer, or good content.
@@ -23,12 +22,15 @@ const SUSPECT_FOR: Duration = Duration::from_secs(60);
 /// Most contents whose failure is remembered.
 const REMEMBERED: u64 = 4096;
 
-/// Pieces of a response that are written in one go when they are there already.
-const PIECES_AT_ONCE: usize = 32;
-
 /// What is fetched, and from where.
 type Fetched = (Repository, Claim);
 type Running = Arc<Mutex<HashMap<Fetched, Incoming>>>;
+
+/// How much is fetched at once, and how long it is remembered that upstream has none.
+pub(super) struct Most {
+    pub(super) fetches: usize,
+    pub(super) absent_for: Duration,
+}
 
 /// All running fetches.
 #[derive(Clone)]
@@ -37,61 +39,84 @@ pub(super) struct Fills {
     /// another.
     running: Running,
     failures: moka::sync::Cache<Fetched, PullError>,
+    /// What upstream said a moment ago that it does not have.
+    absent: moka::sync::Cache<Fetched, PullError>,
     suspects: moka::sync::Cache<Digest, ()>,
     store: Arc<DiskStore>,
-    places: Arc<Semaphore>,
+    keeping: Arc<Keeping>,
+    /// Shared out in turn: neither a crowd for one repository nor an upstream that hangs holds up the others.
+    places: FairPlaces,
     metrics: Arc<Metrics>,
     tasks: Tasks,
 }
 
 impl Fills {
-    /// At most `most` fetches run at once; the others wait in turn.
-    pub(super) fn new(store: Arc<DiskStore>, most: usize, metrics: Arc<Metrics>, tasks: Tasks) -> Self {
+    /// So many fetches run at once; the others wait in turn.
+    pub(super) fn new(
+        store: Arc<DiskStore>,
+        keeping: Arc<Keeping>,
+        most: Most,
+        metrics: Arc<Metrics>,
+        tasks: Tasks,
+    ) -> Self {
         let memory = || moka::sync::Cache::builder().max_capacity(REMEMBERED).time_to_live(SUSPECT_FOR);
         let suspects = moka::sync::Cache::builder().max_capacity(REMEMBERED).time_to_live(SUSPECT_FOR).build();
         Self {
             running: Arc::default(),
             failures: memory().build(),
+            absent: moka::sync::Cache::builder().max_capacity(REMEMBERED).time_to_live(most.absent_for).build(),
             suspects,
             store,
-            places: Arc::new(Semaphore::new(most)),
+            keeping,
+            places: FairPlaces::for_several(most.fetches),
             metrics,
             tasks,
         }
     }
 
-    /// Joins the running fetch of this content, or starts one.
-    pub(super) fn join(
-        &self,
-        upstream: Arc<Upstream>,
-        repository: &Repository,
-        claim: Claim,
-    ) -> Result<(Incoming, CacheOutcome), PullError> {
+    /// Joins the running fetch of this content, or starts one. `None` when the disk takes nothing.
+    ///
+    /// # Errors
+    /// That upstream said a moment ago that it has no such content.
+    pub(super) fn join(&self, source: Source) -> Result<Option<(Incoming, CacheOutcome)>, PullError> {
         let mut running = self.running.lock().expect("no holder of this lock panics");
-        let key = (repository.clone(), claim);
+        let key = (source.repository.clone(), source.claim);
+        if let Some(absent) = self.absent.get(&key) {
+            return Err(absent);
+        }
         if let Some(incoming) = running.get(&key)
             && !matches!(incoming.progress(), Progress::Failed(_))
         {
             self.metrics.follower_joined();
-            return Ok((incoming.clone(), CacheOutcome::Join));
+            return Ok(Some((incoming.clone(), CacheOutcome::Join)));
         }
-        let spool = self.store.begin(claim).map_err(|error| internal(&error))?;
+        let spool = match self.store.begin(source.claim) {
+            Ok(spool) => spool,
+            Err(error) => {
+                self.keeping.failed("content", &error);
+                return Ok(None);
+            }
+        };
         let incoming = spool.incoming();
         running.insert(key.clone(), incoming.clone());
         drop(running);
 
-        let (fills, repository) = (self.clone(), repository.clone());
+        let fills = self.clone();
         let landing = Landing { key, running: Arc::clone(&self.running) };
         self.tasks.spawn("fill", async move {
-            // The semaphore is never closed, so this waits for a place and for nothing else.
-            let place = Arc::clone(&fills.places).acquire_owned().await;
+            let place = fills.places.take(&source.repository).await;
             let finish_line = spool.finish_line();
-            fills.run(upstream, repository, spool).await;
+            fills.run(source, spool).await;
             // Off the list before those who wait for it hear: they may want a fetch of their own.
             drop((landing, place));
             drop(finish_line);
         });
-        Ok((incoming, CacheOutcome::Fill))
+        Ok(Some((incoming, CacheOutcome::Fill)))
+    }
+
+    /// Whether a fetch of this content is running: whoever joins it needs no room.
+    pub(super) fn is_running(&self, repository: &Repository, claim: Claim) -> bool {
+        self.running.lock().expect("no holder of this lock panics").contains_key(&(repository.clone(), claim))
     }
 
     /// Whether this content turned out bad a moment ago. Then nothing of it should leave before its seal.
@@ -104,38 +129,47 @@ impl Fills {
         self.failures.get(&(repository.clone(), claim)).unwrap_or_else(|| PullError::Internal(Arc::clone(why)))
     }
 
-    async fn run(self, upstream: Arc<Upstream>, repository: Repository, mut spool: Spool) {
+    async fn run(self, source: Source, mut spool: Spool) {
         self.metrics.fill_started();
-        let claim = spool.want();
-        let sealed = match fill(&upstream, &repository, &mut spool).await {
+        let claim = source.claim;
+        let sealed = match fill(&source, &mut spool).await {
             Ok(()) => spool.seal().await.map_err(|unsealed| (Cause::Spool(unsealed.error), unsealed.spool)),
             Err(cause) => Err((cause, spool)),
         };
         match sealed {
             Ok(sealed) => {
                 self.suspects.invalidate(&claim.digest);
-                self.failures.invalidate(&(repository, claim));
+                self.failures.invalidate(&(source.repository, claim));
                 self.metrics.fill_finished(FillOutcome::Sealed);
-                if let Err(error) = self.store.commit(sealed).await {
+                match self.store.commit(sealed).await {
+                    Ok(()) => self.keeping.kept(),
                     // Readers have the bytes through their own handle; only the next pull pays.
-                    tracing::error!(digest = %claim.digest, %error, "fetched content could not be kept");
+                    Err(error) => self.keeping.failed("content", &error),
                 }
             }
-            Err((cause, spool)) => self.give_up(&upstream, (repository, claim), cause, spool),
+            Err((Cause::Spool(error @ SpoolError::Io { .. }), spool)) => {
+                self.keeping.failed("content", &error);
+                self.metrics.fill_finished(FillOutcome::Failed);
+                // Says nothing about the content: each reader goes on by itself.
+                spool.fail(Failure::Disk(error.to_string().into()));
+            }
+            Err((cause, spool)) => self.give_up(&source, cause, spool),
         }
     }
 
-    fn give_up(&self, upstream: &Upstream, fetched: Fetched, cause: Cause, spool: Spool) {
-        let claim = fetched.1;
+    fn give_up(&self, source: &Source, cause: Cause, spool: Spool) {
+        let Source { upstream, repository, claim, .. } = source;
         let error = match cause {
-            Cause::Spool(SpoolError::Io { path, source }) => {
-                tracing::error!(path = %path.display(), error = %source, "cannot write to the cache folder");
-                internal(&source)
-            }
-            Cause::Spool(error) => self.bad(upstream, claim, error.to_string()),
-            Cause::Upstream(UpstreamError::Lied { lie, .. }) => self.bad(upstream, claim, lie),
-            Cause::Upstream(error) => upstream_error(upstream, &format!("blob {}", claim.digest), &error),
+            Cause::Spool(error) => PullError::BadContent {
+                registry: upstream.registry().clone(),
+                digest: claim.digest,
+                detail: error.to_string(),
+            },
+            Cause::Upstream(error) => content_error(upstream, *claim, error),
         };
+        if matches!(error, PullError::BadContent { .. }) {
+            self.suspects.insert(claim.digest, ());
+        }
         self.metrics.fill_finished(match error {
             PullError::BadContent { .. } => FillOutcome::Rejected,
             _ => FillOutcome::Failed,
@@ -143,13 +177,12 @@ impl Fills {
         let text = error.to_string();
         tracing::warn!(digest = %claim.digest, registry = %upstream.registry(), error = %text, "fetch failed; nothing kept");
         // Written down before the readers wake up and look.
+        let fetched = (repository.clone(), *claim);
+        if matches!(error, PullError::NotFound { .. }) {
+            self.absent.insert(fetched.clone(), error.clone());
+        }
         self.failures.insert(fetched, error);
-        spool.fail(&text);
-    }
-
-    fn bad(&self, upstream: &Upstream, claim: Claim, detail: String) -> PullError {
-        self.suspects.insert(claim.digest, ());
-        PullError::BadContent { registry: upstream.registry().clone(), digest: claim.digest, detail }
+        spool.fail(Failure::GivenUp(text.into()));
     }
 }
 
@@ -158,31 +191,12 @@ enum Cause {
     Upstream(UpstreamError),
 }
 
-async fn fill(upstream: &Upstream, repository: &Repository, spool: &mut Spool) -> Result<(), Cause> {
-    let stream = Box::pin(upstream.blob(repository, spool.want())).await.map_err(Cause::Upstream)?;
-    let mut stream = stream.ready_chunks(PIECES_AT_ONCE);
-    while let Some(pieces) = stream.next().await {
-        let mut good = Vec::with_capacity(pieces.len());
-        let mut broken = None;
-        for piece in pieces {
-            match piece {
-                Ok(piece) => good.push(piece),
-                Err(error) => {
-                    broken = Some(error);
-                    break;
-                }
-            }
-        }
-        spool.write(good).await.map_err(Cause::Spool)?;
-        if let Some(error) = broken {
-            return Err(Cause::Upstream(error));
-        }
+async fn fill(source: &Source, spool: &mut Spool) -> Result<(), Cause> {
+    let mut arriving = source.open().await.map_err(Cause::Upstream)?;
+    while let Some(pieces) = arriving.next().await.map_err(Cause::Upstream)? {
+        spool.write(pieces).await.map_err(Cause::Spool)?;
     }
     Ok(())
-}
-
-fn internal(error: &dyn std::error::Error) -> PullError {
-    PullError::Internal(error.to_string().into())
 }
 
 /// Takes the fetch off the list, also when its task is dropped where it waits.
@@ -194,5 +208,41 @@ struct Landing {
 impl Drop for Landing {
     fn drop(&mut self) {
         self.running.lock().expect("no holder of this lock panics").remove(&self.key);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::demo::Registry;
+    use crate::upstream::{NetworkOptions, Proxy, UpstreamOptions, Upstreams};
+
+    /// It takes connections and never answers, and more is asked of it than there are places.
+    #[tokio::test]
+    async fn an_upstream_that_never_answers_leaves_places_to_others() {
+        let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let good = Registry::start().await.unwrap();
+        let content = good.put_blob("app", "good");
+        let options = |name: &str, address: std::net::SocketAddr| {
+            UpstreamOptions::new(name.parse().unwrap(), format!("http://{address}").parse().unwrap())
+        };
+        let all = vec![options("silent.test", silent.local_addr().unwrap()), options("good.test", good.address())];
+        let network = NetworkOptions { proxy: Proxy::None, ..NetworkOptions::default() };
+        let upstreams = Upstreams::new(all, network).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let store = Arc::new(DiskStore::open(folder.path()).unwrap());
+        let (metrics, most) = (Arc::<Metrics>::default(), Most { fetches: 4, absent_for: Duration::ZERO });
+        let keeping = Arc::new(Keeping::new(Arc::clone(&metrics)));
+        let fills = Fills::new(store, keeping, most, Arc::clone(&metrics), Tasks::new());
+        let join = |registry: &str, claim| {
+            let repository: Repository = format!("{registry}/app").parse().unwrap();
+            let upstream = upstreams.get(repository.registry()).unwrap();
+            fills.join(Source { upstream, repository, claim, metrics: Arc::clone(&metrics) }).unwrap().unwrap().0
+        };
+        let held: Vec<_> = (0..8u8).map(|n| join("silent.test", Claim { digest: Digest::of(&[n]), size: 1 })).collect();
+        let mut arrives = join("good.test", Claim { digest: content, size: 4 });
+        let sealed = tokio::time::timeout(Duration::from_secs(10), arrives.sealed()).await;
+        assert!(sealed.expect("the silent one holds every place").is_ok());
+        assert!(held.iter().all(|one| matches!(one.progress(), Progress::Writing(0))));
     }
 }

@@ -4,17 +4,26 @@ use std::collections::HashMap;
 use std::future::Future;
 use std::hash::Hash;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use crate::tasks::Tasks;
 
-type Running<K, V> = Arc<Mutex<HashMap<K, watch::Receiver<Option<V>>>>>;
+type Running<K, V> = Arc<Mutex<HashMap<K, Flight<V>>>>;
+
+/// One piece of work that is under way.
+struct Flight<V> {
+    since: Instant,
+    result: watch::Receiver<Option<V>>,
+}
 
 /// Work that is under way, by key. It runs in a task of its own, so it outlives whoever asked first.
 pub(super) struct Flights<K, V> {
     name: &'static str,
     running: Running<K, V>,
+    renewed_after: Duration,
     tasks: Tasks,
 }
 
@@ -24,7 +33,13 @@ pub(super) struct Stopped;
 
 impl<K: Clone + Eq + Hash + Send + 'static, V: Clone + Send + Sync + 'static> Flights<K, V> {
     pub(super) fn new(name: &'static str, tasks: Tasks) -> Self {
-        Self { name, running: Arc::default(), tasks }
+        Self { name, running: Arc::default(), renewed_after: Duration::MAX, tasks }
+    }
+
+    /// Whoever comes when work is under way for so long already starts it anew. So no more than the longest run
+    /// divided by this are under way for one key.
+    pub(super) fn renewed_after(self, renewed_after: Duration) -> Self {
+        Self { renewed_after, ..self }
     }
 
     /// The result of the running work for `key`, or of `work`, which is then started. Cancel safe:
@@ -37,11 +52,11 @@ impl<K: Clone + Eq + Hash + Send + 'static, V: Clone + Send + Sync + 'static> Fl
         let mut result = {
             let mut running = self.running.lock().expect("no holder of this lock panics");
             match running.get(&key) {
-                Some(result) => result.clone(),
-                None => {
+                Some(flight) if flight.since.elapsed() < self.renewed_after => flight.result.clone(),
+                _ => {
                     let (sender, result) = watch::channel(None);
-                    running.insert(key.clone(), result.clone());
-                    let landing = Landing { key, running: Arc::clone(&self.running) };
+                    running.insert(key.clone(), Flight { since: Instant::now(), result: result.clone() });
+                    let landing = Landing { key, result: result.clone(), running: Arc::clone(&self.running) };
                     let work = work();
                     self.tasks.spawn(self.name, async move {
                         let value = work.await;
@@ -58,15 +73,20 @@ impl<K: Clone + Eq + Hash + Send + 'static, V: Clone + Send + Sync + 'static> Fl
     }
 }
 
-/// Takes the key off the list, also when the task is dropped where it waits.
+/// Takes the flight off the list, also when the task is dropped where it waits.
 struct Landing<K: Eq + Hash, V> {
     key: K,
+    result: watch::Receiver<Option<V>>,
     running: Running<K, V>,
 }
 
 impl<K: Eq + Hash, V> Drop for Landing<K, V> {
     fn drop(&mut self) {
-        self.running.lock().expect("no holder of this lock panics").remove(&self.key);
+        let mut running = self.running.lock().expect("no holder of this lock panics");
+        // A later one for the same key may have taken its place.
+        if running.get(&self.key).is_some_and(|flight| flight.result.same_channel(&self.result)) {
+            running.remove(&self.key);
+        }
     }
 }
 
@@ -84,7 +104,7 @@ mod tests {
             async move {
                 flights
                     .join("key", || async move {
-                        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+                        tokio::time::sleep(Duration::from_millis(20)).await;
                         runs.fetch_add(1, Ordering::SeqCst)
                     })
                     .await
@@ -96,14 +116,38 @@ mod tests {
         assert_eq!(ask().await, 1);
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn work_that_hangs_is_started_anew_for_those_who_come_later() {
+        let flights = Flights::new("test", Tasks::new()).renewed_after(Duration::from_secs(1));
+        let mut first = Box::pin(flights.join("key", || async {
+            tokio::time::sleep(Duration::from_secs(10)).await;
+            1
+        }));
+        let mut second = Box::pin(flights.join("key", || async { unreachable!("the first is young") }));
+        let both = futures_util::future::select(&mut first, &mut second);
+        assert!(tokio::time::timeout(Duration::from_secs(2), both).await.is_err());
+        let third = flights.join("key", || async {
+            tokio::time::sleep(Duration::from_secs(20)).await;
+            3
+        });
+        let mut third = Box::pin(third);
+        assert!(tokio::time::timeout(Duration::from_millis(500), &mut third).await.is_err());
+        assert_eq!((first.await.unwrap(), second.await.unwrap()), (1, 1));
+        // The landing of the first left the third on the list.
+        let listed = flights.running.lock().unwrap().contains_key("key");
+        assert!(listed);
+        assert_eq!(third.await.unwrap(), 3);
+        assert!(flights.running.lock().unwrap().is_empty());
+    }
+
     #[tokio::test]
     async fn work_outlives_whoever_asked_first() {
         let flights = Arc::new(Flights::new("test", Tasks::new()));
         let first = flights.join("key", || async {
-            tokio::time::sleep(std::time::Duration::from_millis(30)).await;
+            tokio::time::sleep(Duration::from_millis(30)).await;
             7
         });
-        let gone = tokio::time::timeout(std::time::Duration::from_millis(5), first).await;
+        let gone = tokio::time::timeout(Duration::from_millis(5), first).await;
         assert!(gone.is_err());
         assert_eq!(flights.join("key", || async { 8 }).await.unwrap(), 7);
     }

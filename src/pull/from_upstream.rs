@@ -2,7 +2,7 @@
 
 use futures_util::future::{BoxFuture, Either, select};
 
-use crate::oci::{Digest, Manifest, Reference, Repository};
+use crate::oci::{Claim, Digest, Manifest, Reference, Repository};
 use crate::trust::{Candidate, Found, Looked, Material, Reason, Search};
 use crate::upstream::{self, LookOutcome, SignatureLimits, Upstream, UpstreamError, Wanted};
 
@@ -13,7 +13,22 @@ pub(super) fn upstream_error(upstream: &Upstream, what: &str, error: &UpstreamEr
     let registry = upstream.registry().clone();
     match error {
         UpstreamError::NotFound { .. } => PullError::NotFound { registry, what: what.to_owned() },
-        error => PullError::Upstream { registry, detail: with_causes(error), retry_after: error.retry_after() },
+        error => PullError::Upstream {
+            registry,
+            detail: with_causes(error),
+            away: error.away().is_some(),
+            retry_after: error.retry_after(),
+        },
+    }
+}
+
+/// A blob that did not come, as an outcome of the pull.
+pub(super) fn content_error(upstream: &Upstream, claim: Claim, error: UpstreamError) -> PullError {
+    match error {
+        UpstreamError::Lied { lie, .. } => {
+            PullError::BadContent { registry: upstream.registry().clone(), digest: claim.digest, detail: lie }
+        }
+        error => upstream_error(upstream, &format!("blob {}", claim.digest), &error),
     }
 }
 

@@ -11,7 +11,8 @@ use crate::trust::artefact::{ARTEFACT_PAYLOAD_MAX, NotAnArtefact};
 use crate::trust::{self, Artefact, ArtefactBlob};
 
 use super::error::PullError;
-use super::from_upstream::{upstream_error, with_causes};
+use super::from_upstream::upstream_error;
+use super::keeping::Keeping;
 use super::places::Places;
 use super::question::Question;
 
@@ -31,12 +32,13 @@ const INSPECTIONS_MAX: usize = 4;
 /// Fetches payloads of artefacts and looks at them.
 pub(super) struct Inspector {
     store: Arc<DiskStore>,
+    keeping: Arc<Keeping>,
     places: Places,
 }
 
 impl Inspector {
-    pub(super) fn new(store: Arc<DiskStore>) -> Self {
-        Self { store, places: Places::new(INSPECTIONS_MAX) }
+    pub(super) fn new(store: Arc<DiskStore>, keeping: Arc<Keeping>) -> Self {
+        Self { store, keeping, places: Places::new(INSPECTIONS_MAX) }
     }
 
     /// Looks whether a manifest may pass as a signature artefact: asked for as one, of the form of one,
@@ -96,7 +98,7 @@ impl Inspector {
             && is_new
             && let Err(error) = self.store.write(bytes).await
         {
-            tracing::error!(digest = %claim.digest, error = %with_causes(&error), "a payload could not be kept");
+            self.keeping.failed("a payload", &error);
         }
         Ok(looked)
     }

@@ -3,16 +3,14 @@
 use std::sync::Arc;
 
 use crate::clock::Clock;
-use crate::ledger::Ledger;
 use crate::oci::{Digest, Repository};
 use crate::trust::{AdmittedBlob, ArtefactBlob, Decision, Reason, Verdict};
 
 use super::admit::{Admission, Gatekeeper, stands, weight};
 use super::error::{PullError, Refusal};
+use super::lineage::Lineage;
 use super::question::Question;
-
-/// How many manifests that name a blob are tried.
-const PARENTS_MAX: u32 = 16;
+use super::walk::Walked;
 
 /// How many verified manifests of a repository are searched for a blob that nothing known names.
 ///
@@ -42,7 +40,7 @@ pub(super) enum Member {
 #[derive(Clone)]
 pub(super) struct Membership {
     gatekeeper: Gatekeeper,
-    ledger: Ledger,
+    lineage: Lineage,
     clock: Arc<dyn Clock>,
     members: moka::sync::Cache<(Repository, Digest), Member>,
 }
@@ -70,11 +68,11 @@ impl Member {
 }
 
 impl Membership {
-    pub(super) fn new(gatekeeper: Gatekeeper, ledger: Ledger, clock: Arc<dyn Clock>) -> Self {
+    pub(super) fn new(gatekeeper: Gatekeeper, lineage: Lineage, clock: Arc<dyn Clock>) -> Self {
         let members =
             moka::sync::Cache::builder().max_capacity(MEMORY_MAX).weigher(|_, member: &Member| member.weight());
         let members = members.build();
-        Self { gatekeeper, ledger, clock, members }
+        Self { gatekeeper, lineage, clock, members }
     }
 
     /// The proof for a blob, or why there is none. Cancel safe.
@@ -111,9 +109,9 @@ impl Membership {
     }
 
     async fn through_parents(&self, question: &Question, why_not: &mut WhyNot) -> Option<Member> {
-        let parents = self.ledger.parents(&question.repository, question.digest, PARENTS_MAX).await.unwrap_or_default();
-        for parent in parents {
-            let known = self.gatekeeper.known(&question.about(parent)).await;
+        let walked = Walked::default();
+        for parent in self.gatekeeper.named_by(question).await {
+            let known = self.gatekeeper.known(&question.about(parent), walked.start()).await;
             let member = why_not.note(known).and_then(|admission| Member::of(&admission, question.digest));
             if member.is_some() {
                 return member;
@@ -124,11 +122,11 @@ impl Membership {
 
     /// Looks at the latest verified manifests, and opens what they name, until one names the blob.
     async fn through_tops(&self, question: &Question, why_not: &mut WhyNot) -> Option<Member> {
-        let tops = self.ledger.tops(&question.repository, TOPS_MAX).await.unwrap_or_default();
+        let tops = self.lineage.tops(&question.repository, TOPS_MAX).await;
+        let walked = Walked::default();
         for digest in tops {
-            let Ok(Some(Admission::Image(top))) = self.gatekeeper.known(&question.about(digest)).await else {
-                continue;
-            };
+            let known = self.gatekeeper.known(&question.about(digest), walked.start()).await;
+            let Ok(Some(Admission::Image(top))) = known else { continue };
             if let Some(blob) = top.blob(question.digest) {
                 return Some(Member::Image(blob));
             }

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use arc_swap::ArcSwap;
+
 use crate::clock::Clock;
 use crate::ledger::Ledger;
 use crate::oci::Manifest;
@@ -14,6 +16,7 @@ use crate::upstream::{SignatureLimits, Wanted};
 use super::error::PullError;
 use super::flight::Flights;
 use super::from_upstream::{search, with_causes};
+use super::keeping::Keeping;
 use super::question::{Key, Question};
 
 /// The layers of the manifests in which BuildKit keeps attestations beside the platforms of an index.
@@ -22,21 +25,22 @@ const IN_TOTO: &str = "application/vnd.in-toto+json";
 /// Judges platforms by what is attested about them. One search for any crowd.
 pub(super) struct Platforms {
     ledger: Ledger,
+    keeping: Arc<Keeping>,
     clock: Arc<dyn Clock>,
-    limits: SignatureLimits,
+    limits: Arc<ArcSwap<SignatureLimits>>,
     metrics: Arc<Metrics>,
     searches: Flights<Key, Arc<Search>>,
 }
 
 impl Platforms {
     pub(super) fn new(
-        ledger: Ledger,
+        (ledger, keeping): (Ledger, Arc<Keeping>),
         clock: Arc<dyn Clock>,
-        limits: SignatureLimits,
+        limits: Arc<ArcSwap<SignatureLimits>>,
         metrics: Arc<Metrics>,
         tasks: Tasks,
     ) -> Self {
-        Self { ledger, clock, limits, metrics, searches: Flights::new("attestations", tasks) }
+        Self { ledger, keeping, clock, limits, metrics, searches: Flights::new("attestations", tasks) }
     }
 
     /// The platform, if everything is attested about it that its rule asks for. `parent` is the verified index
@@ -90,7 +94,7 @@ impl Platforms {
     async fn record(&self, question: &Question, proofs: Vec<Candidate>) {
         let Question { repository, digest, .. } = question;
         if let Err(error) = self.ledger.record_attested(repository, *digest, proofs, self.clock.now()).await {
-            tracing::error!(error = %with_causes(&error), "the ledger could not be written");
+            self.keeping.failed("attestations", &error);
         }
     }
 
@@ -108,7 +112,7 @@ impl Platforms {
 
     async fn search(&self, question: &Question) -> Result<Arc<Search>, PullError> {
         let about = question.clone();
-        let limits = self.limits.clone();
+        let limits = self.limits.load_full();
         let wanted = Wanted { attestations: question.wants_attestations() };
         let work =
             || async move { Arc::new(search(&about.upstream, &about.repository, about.digest, wanted, &limits).await) };

@@ -1,14 +1,16 @@
 //! The pipeline. Each step takes a value and gives a stronger one.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use bytes::{Bytes, BytesMut};
+use tokio::sync::{OwnedSemaphorePermit, watch};
 
 use crate::clock::Clock;
 use crate::ledger::Ledger;
-use crate::oci::{Claim, Descriptor, Digest, RangeAsk, Reference, Registry, Repository, Tag};
-use crate::store::{DiskStore, HOLD_BACK, Incoming, Progress};
+use crate::oci::{Claim, Descriptor, Digest, Manifest, RangeAsk, Reference, Registry, Repository, Tag};
+use crate::store::{DiskStore, Failure, HOLD_BACK, Incoming, Progress};
 use crate::tasks::Tasks;
 use crate::telemetry::{CacheOutcome, Metrics};
 use crate::trust::artefact::ARTEFACT_PAYLOAD_MAX;
@@ -18,20 +20,38 @@ use crate::upstream::{SignatureLimits, TagPage, Upstream, Upstreams};
 use super::admit::{Admission, Gatekeeper, Memory};
 use super::error::{PullError, Refusal};
 use super::explain::{Explanation, Parent};
-use super::fill::Fills;
-use super::from_upstream::upstream_error;
+use super::fill::{Fills, Most};
+use super::flight::Flights;
+use super::from_upstream::{content_error, upstream_error};
+use super::in_force::InForce;
+use super::keeping::Keeping;
+use super::lineage::Lineage;
 use super::membership::{Member, Membership};
+use super::pass_through::{Detour, NoPassage, PASSING_MAX};
 use super::places::Places;
 use super::question::Question;
-use super::resolve::Resolver;
+use super::refusals::Refusals;
+use super::resolve::{From, Resolver};
+use super::resume::Source;
 use super::rollback::RollbackWatch;
 use super::servable::Servable;
 
 /// How many artefact payloads of one upstream are held in memory at once while they are looked at.
 const INSPECTIONS_MAX: usize = 4;
 
+/// Lists of tags and referrers that are read for clients at once, per upstream: each may have some megabytes.
+const LISTS_MAX: usize = 8;
+
+/// How long a client waits until its list is read; that takes as long at most.
+const LIST_WAIT: Duration = Duration::from_secs(30);
+
 /// Most referrers that are listed for a client.
 const REFERRERS_MAX: usize = 1000;
+
+/// How long it is remembered that upstream has no such tag or content, or that it was refused: for the GET that
+/// follows a HEAD, and for a crowd. So short that who pushes or signs something now does not come before its end. What
+/// could not be asked or checked is not remembered at all.
+pub const ABSENT_FOR: Duration = Duration::from_millis(500);
 
 /// What a puller is made of.
 pub struct PullerParts {
@@ -51,21 +71,33 @@ pub struct PullerParts {
     pub limits: SignatureLimits,
     /// How many fetches of blobs may run at once.
     pub fetches_max: usize,
+    /// How long an answer is used whatever becomes of it: "none", "no", and a tag before it is admitted. [`ABSENT_FOR`].
+    pub absent_for: Duration,
     /// Counts what happens.
     pub metrics: Arc<Metrics>,
 }
 
 /// Answers what clients ask. The only way from a request to content.
 pub struct Puller {
-    policy: ArcSwap<Policy>,
-    upstreams: Arc<Upstreams>,
+    in_force: ArcSwap<InForce>,
+    policies: watch::Sender<Arc<Policy>>,
+    limits: Arc<ArcSwap<SignatureLimits>>,
     store: Arc<DiskStore>,
+    ledger: Ledger,
+    clock: Arc<dyn Clock>,
     gatekeeper: Gatekeeper,
     membership: Membership,
     resolver: Resolver,
     rollbacks: RollbackWatch,
+    refusals: Refusals,
     fills: Fills,
+    /// What is small and cannot be kept, on its way into memory.
+    small: Flights<(Repository, Claim), Result<Bytes, PullError>>,
+    passing: Arc<Places>,
+    keeping: Arc<Keeping>,
+    metrics: Arc<Metrics>,
     inspections: Places,
+    lists: Places,
 }
 
 /// Content that may be sent.
@@ -90,41 +122,91 @@ pub enum BlobWant {
 impl Puller {
     /// Ready to answer.
     pub fn new(parts: PullerParts) -> Self {
-        let PullerParts { policy, upstreams, store, ledger, clock, tasks, limits, fetches_max, metrics } = parts;
-        let memory = Memory { store: Arc::clone(&store), ledger: ledger.clone() };
-        let gatekeeper = Gatekeeper::new(memory, Arc::clone(&clock), limits, Arc::clone(&metrics), tasks.clone());
+        let PullerParts { policy, upstreams, store, ledger, clock, tasks, limits, fetches_max, absent_for, metrics } =
+            parts;
+        let keeping = Arc::new(Keeping::new(Arc::clone(&metrics)));
+        let lineage = Lineage::new(ledger.clone(), Arc::clone(&keeping));
+        let memory = Memory {
+            store: Arc::clone(&store),
+            ledger: ledger.clone(),
+            lineage: lineage.clone(),
+            keeping: Arc::clone(&keeping),
+        };
+        let limits = Arc::new(ArcSwap::from_pointee(limits));
+        let gatekeeper =
+            Gatekeeper::new(memory, Arc::clone(&clock), Arc::clone(&limits), Arc::clone(&metrics), tasks.clone());
+        let most = Most { fetches: fetches_max, absent_for };
+        let resolver =
+            Resolver::new((ledger.clone(), Arc::clone(&keeping)), Arc::clone(&clock), absent_for, tasks.clone());
         Self {
-            policy: ArcSwap::new(policy),
-            upstreams,
-            membership: Membership::new(gatekeeper.clone(), ledger.clone(), Arc::clone(&clock)),
+            policies: watch::Sender::new(Arc::clone(&policy)),
+            in_force: ArcSwap::from_pointee(InForce { policy, upstreams }),
+            limits,
+            membership: Membership::new(gatekeeper.clone(), lineage, Arc::clone(&clock)),
             gatekeeper,
             rollbacks: RollbackWatch::new(ledger.clone(), Arc::clone(&clock), Arc::clone(&metrics)),
-            resolver: Resolver::new(ledger, clock, tasks.clone()),
-            fills: Fills::new(Arc::clone(&store), fetches_max, metrics, tasks),
+            refusals: Refusals::new(absent_for),
+            resolver,
+            ledger,
+            clock,
+            small: Flights::new("small", tasks.clone()),
+            fills: Fills::new(Arc::clone(&store), Arc::clone(&keeping), most, Arc::clone(&metrics), tasks),
+            passing: Arc::new(Places::new(PASSING_MAX)),
+            keeping,
+            metrics,
             store,
             inspections: Places::new(INSPECTIONS_MAX),
+            lists: Places::new(LISTS_MAX),
         }
     }
 
-    /// The policy in force.
-    pub fn policy(&self) -> Arc<Policy> {
-        self.policy.load_full()
+    /// Policy and upstreams as they are now.
+    pub fn in_force(&self) -> Arc<InForce> {
+        self.in_force.load_full()
     }
 
-    /// Puts another policy in force. Questions that come from now on are answered under it, whatever is
-    /// remembered from before; those that are being answered keep theirs to the end.
+    /// Puts another policy and other upstreams in force, both at once. Questions that come from now on are
+    /// answered under them, whatever is remembered from before; those that are being answered keep theirs to
+    /// the end, and so do fetches.
+    pub fn put_in_force(&self, fresh: InForce) {
+        let policy = Arc::clone(&fresh.policy);
+        self.in_force.store(Arc::new(fresh));
+        self.policies.send_replace(policy);
+    }
+
+    /// Puts another policy in force; the upstreams stay.
     pub fn replace_policy(&self, policy: Policy) {
-        self.policy.store(Arc::new(policy));
+        let policy = Arc::new(policy);
+        self.in_force.rcu(|now| InForce { policy: Arc::clone(&policy), upstreams: Arc::clone(&now.upstreams) });
+        self.policies.send_replace(policy);
+    }
+
+    /// The policy in force, and every one that comes after it.
+    pub fn policies(&self) -> watch::Receiver<Arc<Policy>> {
+        self.policies.subscribe()
+    }
+
+    /// Changes how much is looked at in search of signatures. Searches that are under way keep theirs.
+    pub fn replace_limits(&self, limits: SignatureLimits) {
+        self.limits.store(Arc::new(limits));
     }
 
     /// Whether a registry is among the configured upstreams.
     pub fn knows(&self, registry: &Registry) -> bool {
-        self.upstreams.get(registry).is_some()
+        self.in_force.load().upstreams.get(registry).is_some()
     }
 
-    /// Whether content can be kept: for the readiness probe.
-    pub async fn ready(&self) -> Result<(), String> {
-        self.store.probe().await.map_err(|error| super::from_upstream::with_causes(&error))
+    /// Whether what is pulled can be kept: tries it, for the readiness probe. Otherwise it is served all the same,
+    /// without being kept.
+    ///
+    /// # Errors
+    /// Why not.
+    pub async fn keeps(&self) -> Result<(), String> {
+        match self.store.probe().await {
+            Ok(()) => self.keeping.kept(),
+            Err(error) => self.keeping.failed("content", &error),
+        }
+        self.keeping.trouble().map_or(Ok(()), Err)
     }
 
     /// A manifest, if it may be served. HEAD and GET alike. Cancel safe: a dropped call leaves the
@@ -135,7 +217,25 @@ impl Puller {
             Admission::Image(verified) => Servable::manifest(verified),
             Admission::Artefact(artefact) => Servable::artefact(artefact),
         };
+        self.note_use(&servable);
+        self.keep_again(admission.manifest()).await;
         Ok(Answer { servable, cache })
+    }
+
+    /// A manifest that was evicted and is served from memory: its image is kept from now on, so it must be whole.
+    async fn keep_again(&self, manifest: &Manifest) {
+        if self.store.has_gone(manifest.digest())
+            && let Err(error) = self.store.write(manifest.bytes().clone()).await
+        {
+            let error = super::from_upstream::with_causes(&error);
+            tracing::warn!(digest = %manifest.digest(), error, "a manifest could not be kept again");
+        }
+    }
+
+    /// What the answer rests on was used: that keeps it, with all it names, in the cache.
+    fn note_use(&self, servable: &Servable) {
+        let verdict = servable.verdict();
+        self.ledger.note_use(&verdict.repository, verdict.digest, self.clock.now());
     }
 
     /// What the gate says about an image: the same steps as for serving it.
@@ -152,33 +252,50 @@ impl Puller {
         repository: &Repository,
         reference: &Reference,
     ) -> Result<(Admission, CacheOutcome), PullError> {
-        let (upstream, rule) = self.rule_for(repository, &reference.to_string())?;
-        let resolved = match reference {
-            Reference::Digest(digest) => (*digest, None),
-            Reference::Tag(tag) => {
-                let resolved = self.resolver.resolve(&upstream, repository, tag).await?;
-                (resolved.digest, resolved.manifest)
-            }
+        let (upstream, rule) = self.rule_for(repository, reference)?;
+        let about = |digest, rule, upstream| Question {
+            repository: repository.clone(),
+            rule,
+            upstream,
+            digest,
+            asked: reference.clone(),
         };
-        let (digest, given) = resolved;
-        let question = Question { repository: repository.clone(), rule, upstream, digest, asked: reference.clone() };
-        let admitted = self.gatekeeper.admit(question.clone(), given).await?;
-        if let Reference::Tag(tag) = reference {
-            self.rollbacks.look(&question, tag, admitted.0.verdict()).await?;
-            self.resolver.remember(repository, tag, digest).await;
+        let tag = match reference {
+            Reference::Digest(digest) => return self.pass_gate(&about(*digest, rule, upstream), None).await,
+            Reference::Tag(tag) => tag,
+        };
+        let mut resolved = self.resolver.resolve(&upstream, repository, tag).await?;
+        let question = about(resolved.digest, rule, upstream);
+        let (admission, cache) = self.pass_gate(&question, resolved.manifest.take()).await?;
+        self.rollbacks.look(&question, tag, admission.verdict()).await?;
+        self.resolver.remember(&question.upstream, repository, tag, &resolved).await;
+        Ok((admission, if resolved.from == From::Stale { CacheOutcome::Stale } else { cache }))
+    }
+
+    async fn pass_gate(
+        &self,
+        question: &Question,
+        given: Option<Manifest>,
+    ) -> Result<(Admission, CacheOutcome), PullError> {
+        if let Some(no) = self.refusals.of(question) {
+            return Err(no);
         }
-        Ok(admitted)
+        let answer = self.gatekeeper.admit(question.clone(), given).await;
+        self.refusals.note(question, &answer);
+        answer
     }
 
     /// A blob, if a verified manifest of this repository names it.
     pub async fn blob(&self, repository: &Repository, digest: Digest, want: BlobWant) -> Result<Answer, PullError> {
-        let (upstream, rule) = self.rule_for(repository, &digest.to_string())?;
+        let (upstream, rule) = self.rule_for(repository, &digest)?;
         let question =
             Question { repository: repository.clone(), rule, upstream, digest, asked: Reference::Digest(digest) };
-        match self.membership.admit(&question).await? {
+        let answer = match self.membership.admit(&question).await? {
             Member::Image(admitted) => self.image_blob(&question, &admitted, want).await,
             Member::Artefact(blob) => self.artefact_blob(&question, blob, want).await,
-        }
+        }?;
+        self.note_use(&answer.servable);
+        Ok(answer)
     }
 
     async fn image_blob(
@@ -196,25 +313,94 @@ impl Puller {
         if let Some(servable) = self.stored(admitted, range).await {
             return Ok(Answer { servable, cache: CacheOutcome::Hit });
         }
-        let (mut incoming, mut cache) = self.join(question, claim)?;
+        let source = self.source(question, claim);
+        let Some((mut incoming, mut cache)) = self.join(&source).await? else {
+            return self.pass_through(question, admitted, range).await;
+        };
         while cache == CacheOutcome::Join && matches!(incoming.progress(), Progress::Sealed(_)) {
             // It is being published this moment. From the store it is hashed again before it leaves.
             incoming.settled().await;
             if let Some(servable) = self.stored(admitted, range).await {
                 return Ok(Answer { servable, cache: CacheOutcome::Hit });
             }
-            (incoming, cache) = self.join(question, claim)?;
+            match self.join(&source).await? {
+                Some(joined) => (incoming, cache) = joined,
+                None => return self.pass_through(question, admitted, range).await,
+            }
         }
         // What is small is checked before its first byte leaves; what is part of a whole must be; and
         // what was bad a moment ago gets a readable answer instead of a cut.
         let wait_for_seal = claim.size <= HOLD_BACK || range.is_some() || self.fills.is_suspect(claim.digest);
-        self.wait(question, incoming.clone(), wait_for_seal).await?;
+        match wait(incoming.clone(), wait_for_seal).await {
+            Ok(()) => {}
+            Err(Failure::Disk(_)) => return self.pass_through(question, admitted, range).await,
+            Err(Failure::GivenUp(why)) => return Err(self.fills.failure(&question.repository, claim, &why)),
+        }
+        let detour = Detour { source, places: Arc::clone(&self.passing) };
         let servable = Servable::arriving(admitted, incoming, range).ok_or_else(mixed_up)?;
-        Ok(Answer { servable, cache })
+        Ok(Answer { servable: servable.or_else(detour), cache })
     }
 
-    fn join(&self, question: &Question, claim: Claim) -> Result<(Incoming, CacheOutcome), PullError> {
-        self.fills.join(Arc::clone(&question.upstream), &question.repository, claim)
+    /// The running fetch, or a new one, for which room is made first. `None` when the disk takes nothing.
+    async fn join(&self, source: &Source) -> Result<Option<(Incoming, CacheOutcome)>, PullError> {
+        if !self.fills.is_running(&source.repository, source.claim) {
+            self.store.make_room(source.claim).await;
+        }
+        self.fills.join(source.clone())
+    }
+
+    fn source(&self, question: &Question, claim: Claim) -> Source {
+        let Question { upstream, repository, .. } = question;
+        Source {
+            upstream: Arc::clone(upstream),
+            repository: repository.clone(),
+            claim,
+            metrics: Arc::clone(&self.metrics),
+        }
+    }
+
+    /// For this client alone, without the disk. What is small is checked in memory; of what is large, the end
+    /// waits for its digest. A part is cut out of the whole on the way: dockerd resumes with a range, and takes
+    /// nothing but 206 for an answer.
+    async fn pass_through(
+        &self,
+        question: &Question,
+        admitted: &AdmittedBlob,
+        range: Option<crate::oci::ByteRange>,
+    ) -> Result<Answer, PullError> {
+        let claim = admitted.claim();
+        let servable = if claim.size <= HOLD_BACK {
+            let whole = Servable::in_memory(admitted, self.small(question, claim).await?);
+            whole.map(|whole| match range {
+                None => whole,
+                Some(range) => whole.cut(range),
+            })
+        } else {
+            let detour = Detour { source: self.source(question, claim), places: Arc::clone(&self.passing) };
+            let passing = detour.begin(range).await.map_err(|error| match error {
+                NoPassage::Upstream(error) => content_error(&question.upstream, claim, error),
+                error @ NoPassage::Crowded => PullError::Upstream {
+                    registry: question.upstream.registry().clone(),
+                    detail: error.to_string(),
+                    retry_after: None,
+                    away: false,
+                },
+            })?;
+            Servable::passing(admitted, passing, range)
+        };
+        Ok(Answer { servable: servable.ok_or_else(mixed_up)?, cache: CacheOutcome::Pass })
+    }
+
+    /// Small content into memory, past the disk; one fetch for any crowd.
+    async fn small(&self, question: &Question, claim: Claim) -> Result<Bytes, PullError> {
+        let Question { upstream, repository, .. } = question.clone();
+        self.metrics.passing_through();
+        let key = (repository.clone(), claim);
+        let work = || async move {
+            let fetched = Box::pin(upstream.small_blob(&repository, claim, claim.size)).await;
+            fetched.map_err(|error| content_error(&upstream, claim, error))
+        };
+        self.small.join(key, work).await.map_err(|_| PullError::Internal("the program is stopping".into()))?
     }
 
     /// From the store. What cannot be read there, or changed there, is as good as absent.
@@ -274,25 +460,26 @@ impl Puller {
         if let Ok(Some(bytes)) = self.store.read(claim.digest, max).await {
             return Ok((bytes, CacheOutcome::Hit));
         }
-        let (mut incoming, cache) = self.join(question, claim)?;
-        self.wait(question, incoming.clone(), true).await?;
+        let Some((mut incoming, cache)) = self.join(&self.source(question, claim)).await? else {
+            return Ok((self.small(question, claim).await?, CacheOutcome::Pass));
+        };
+        match wait(incoming.clone(), true).await {
+            Ok(()) => {}
+            Err(Failure::Disk(_)) => return Ok((self.small(question, claim).await?, CacheOutcome::Pass)),
+            Err(Failure::GivenUp(why)) => return Err(self.fills.failure(&question.repository, claim, &why)),
+        }
         incoming.settled().await;
         let mut bytes = BytesMut::with_capacity(max);
         while bytes.len() < max {
-            let piece = incoming.read_at(bytes.len() as u64, max - bytes.len()).await;
-            let piece = piece.map_err(|error| PullError::Internal(error.to_string().into()))?;
+            let Ok(piece) = incoming.read_at(bytes.len() as u64, max - bytes.len()).await else {
+                return Ok((self.small(question, claim).await?, CacheOutcome::Pass));
+            };
             if piece.is_empty() {
                 return Err(mixed_up());
             }
             bytes.extend_from_slice(&piece);
         }
         Ok((bytes.freeze(), cache))
-    }
-
-    async fn wait(&self, question: &Question, mut incoming: Incoming, for_seal: bool) -> Result<(), PullError> {
-        let claim = incoming.want();
-        let arrived = if for_seal { incoming.sealed().await } else { incoming.started().await };
-        arrived.map_err(|why| self.fills.failure(&question.repository, claim, &why))
     }
 
     /// Tags, as upstream lists them. Names only: what they stand for goes through the gate when asked.
@@ -302,7 +489,8 @@ impl Puller {
         n: Option<u32>,
         last: Option<&Tag>,
     ) -> Result<TagPage, PullError> {
-        let (upstream, _) = self.rule_for(repository, "tags")?;
+        let (upstream, _) = self.rule_for(repository, &"tags")?;
+        let _place = self.place_for_list(repository.registry()).await?;
         Box::pin(upstream.tags(repository, n, last))
             .await
             .map_err(|e| upstream_error(&upstream, &repository.to_string(), &e))
@@ -310,7 +498,8 @@ impl Puller {
 
     /// What refers to a digest, from the referrers API or the fallback tag.
     pub async fn referrers(&self, repository: &Repository, subject: Digest) -> Result<Vec<Descriptor>, PullError> {
-        let (upstream, _) = self.rule_for(repository, &subject.to_string())?;
+        let (upstream, _) = self.rule_for(repository, &subject)?;
+        let _place = self.place_for_list(repository.registry()).await?;
         let fail = |error| upstream_error(&upstream, &format!("referrers of {subject}"), &error);
         if let Some(referrers) = Box::pin(upstream.referrers(repository, subject, REFERRERS_MAX)).await.map_err(fail)? {
             return Ok(referrers.descriptors);
@@ -323,16 +512,31 @@ impl Puller {
         }
     }
 
+    async fn place_for_list(&self, registry: &Registry) -> Result<OwnedSemaphorePermit, PullError> {
+        let waited = tokio::time::timeout(LIST_WAIT, self.lists.take(registry)).await;
+        waited.map_err(|_| PullError::Upstream {
+            registry: registry.clone(),
+            detail: "too many of its lists are being read, and it is slow".to_owned(),
+            retry_after: Some(LIST_WAIT),
+            away: false,
+        })
+    }
+
     /// Closed world: an unknown registry is never contacted, and without a rule nothing is.
-    fn rule_for(&self, repository: &Repository, asked: &str) -> Result<(Arc<Upstream>, Arc<Rule>), PullError> {
+    fn rule_for(
+        &self,
+        repository: &Repository,
+        asked: &dyn std::fmt::Display,
+    ) -> Result<(Arc<Upstream>, Arc<Rule>), PullError> {
         let registry = repository.registry();
-        let upstream = self.upstreams.get(registry).ok_or_else(|| PullError::UnknownRegistry(registry.clone()))?;
-        let policy = self.policy.load();
+        let in_force = self.in_force.load();
+        let InForce { policy, upstreams } = &**in_force;
+        let upstream = upstreams.get(registry).ok_or_else(|| PullError::UnknownRegistry(registry.clone()))?;
         let rule = policy.rule_for(repository).cloned().ok_or_else(|| {
             let hint = policy.no_rule_hint();
             PullError::Refused(Box::new(Refusal {
                 repository: repository.clone(),
-                asked: asked.to_owned(),
+                asked: asked.to_string(),
                 reason: Reason::NoPolicy,
                 rule: None,
                 detail: "no rule covers this repository".to_owned(),
@@ -342,6 +546,10 @@ impl Puller {
         })?;
         Ok((upstream, rule))
     }
+}
+
+async fn wait(mut incoming: Incoming, for_seal: bool) -> Result<(), Failure> {
+    if for_seal { incoming.sealed().await } else { incoming.started().await }
 }
 
 fn not_an_artefact(question: &Question, detail: String) -> PullError {

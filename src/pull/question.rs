@@ -11,11 +11,11 @@ use crate::upstream::Upstream;
 use super::admit::Admission;
 use super::error::{PullError, Refusal};
 
-/// What an answer depends on besides content: repository, manifest and rule.
-pub(super) type Key = (Repository, Digest, Fingerprint);
+/// What an answer depends on besides content: repository, manifest and rule, and which upstream is asked.
+pub(super) type Key = (Repository, Digest, Fingerprint, u64);
 
 /// One manifest of one repository, under that repository's rule. The rule is the one that held when the
-/// question came; it stays to the end, whatever becomes of the policy meanwhile.
+/// question came, and so is the upstream; both stay to the end, whatever comes into force meanwhile.
 #[derive(Clone)]
 pub(super) struct Question {
     pub(super) repository: Repository,
@@ -47,7 +47,7 @@ impl Question {
 
     /// What the answer depends on: no answer to one key is an answer to another.
     pub(super) fn key(&self) -> Key {
-        (self.repository.clone(), self.digest, self.rule.fingerprint())
+        (self.repository.clone(), self.digest, self.rule.fingerprint(), self.upstream.instance())
     }
 
     /// Whether the tag is one under which signature artefacts are kept.

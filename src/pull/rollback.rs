@@ -70,7 +70,8 @@ impl RollbackWatch {
         }
         self.metrics.rollback(RollbackOutcome::Warned);
         // Once for each move: the ledger knows where the tag led when it was last asked for.
-        if !matches!(self.ledger.tag(&question.repository, tag).await, Ok(Some(known)) if known == question.digest) {
+        if !matches!(self.ledger.tag(&question.repository, tag).await, Ok(Some(known)) if known.digest == question.digest)
+        {
             tracing::warn!(repository = %question.repository, rule = question.rule.name(), "a tag went back in time: {detail}");
         }
         Ok(())

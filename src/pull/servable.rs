@@ -5,9 +5,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::oci::{ByteRange, Claim, Digest, Manifest};
-use crate::store::{Incoming, StoredBlob, StoredError, StoredReader};
+use crate::store::{Incoming, Piece, StoredBlob, StoredError, StoredReader};
 use crate::trust::{AdmittedBlob, Artefact, Inspected, Verdict, Verified};
 
+use super::pass_through::{Detour, PassThrough};
 use super::tail::Tail;
 
 /// The media type of blobs: their real one stands in the manifest that names them.
@@ -32,6 +33,8 @@ pub enum Content {
     Stored(Box<StoredReader>),
     /// From a fetch that is running.
     Arriving(Box<Tail>),
+    /// From upstream, past the disk.
+    Passing(Box<PassThrough>),
 }
 
 /// Why a body breaks off. The connection is then cut (HTTP/1.1) or the stream reset (HTTP/2).
@@ -119,6 +122,27 @@ impl Servable {
         })
     }
 
+    /// What is arriving goes on this way when the disk fails.
+    pub(super) fn or_else(mut self, detour: Detour) -> Self {
+        if let Content::Arriving(tail) = &mut self.content {
+            tail.or_else(detour);
+        }
+        self
+    }
+
+    /// An admitted blob, or a part of it, that passes without being kept. `None` if it is another's content.
+    pub(super) fn passing(admitted: &AdmittedBlob, passing: PassThrough, range: Option<ByteRange>) -> Option<Self> {
+        (passing.claim() == admitted.claim())
+            .then(|| Self { range, ..Self::blob(admitted, Content::Passing(Box::new(passing))) })
+    }
+
+    /// An admitted blob that lies in memory. `None` if it is another's content.
+    pub(super) fn in_memory(admitted: &AdmittedBlob, bytes: Bytes) -> Option<Self> {
+        let Claim { digest, size } = admitted.claim();
+        (bytes.len() as u64 == size && Digest::of(&bytes) == digest)
+            .then(|| Self::blob(admitted, Content::Whole(bytes)))
+    }
+
     fn blob(admitted: &AdmittedBlob, content: Content) -> Self {
         let verdict = Arc::clone(admitted.verdict());
         Self { claim: admitted.claim(), media_type: BLOB_TYPE, range: None, verdict, content }
@@ -176,13 +200,22 @@ impl Servable {
 }
 
 impl Content {
-    /// The next piece, `None` at the end. Cancel safe.
+    /// The next piece, which may be a part of a file that nobody has read yet; `None` at the end. Cancel safe.
+    pub async fn next_piece(&mut self) -> Result<Option<Piece>, ContentError> {
+        match self {
+            Self::Stored(reader) => Ok(reader.next_piece().await?),
+            other => Ok(other.next().await?.map(Piece::Memory)),
+        }
+    }
+
+    /// The next piece in memory, `None` at the end. Cancel safe.
     pub async fn next(&mut self) -> Result<Option<Bytes>, ContentError> {
         match self {
             Self::Nothing => Ok(None),
             Self::Whole(bytes) => Ok((!bytes.is_empty()).then(|| std::mem::take(bytes))),
             Self::Stored(reader) => Ok(reader.next().await?),
             Self::Arriving(tail) => tail.next().await,
+            Self::Passing(passing) => passing.next().await,
         }
     }
 }

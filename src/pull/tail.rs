@@ -8,8 +8,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::oci::{ByteRange, Claim};
-use crate::store::{HOLD_BACK, Incoming, Progress};
+use crate::store::{Failure, HOLD_BACK, Incoming, Progress};
 
+use super::pass_through::{Detour, PassThrough};
 use super::servable::ContentError;
 
 /// How much is read at a time.
@@ -22,13 +23,21 @@ pub struct Tail {
     end: u64,
     /// A part is complete by itself for HTTP, so nothing of it may leave before the seal.
     is_part: bool,
+    /// How to go on when the disk fails.
+    detour: Option<Detour>,
+    passing: Option<Box<PassThrough>>,
 }
 
 impl Tail {
     pub(super) fn follow(incoming: Incoming, part: Option<ByteRange>) -> Self {
         let size = incoming.want().size;
         let (at, end) = part.map_or((0, size), |part| (part.start, part.end.min(size)));
-        Self { incoming, at, end, is_part: part.is_some() }
+        Self { incoming, at, end, is_part: part.is_some(), detour: None, passing: None }
+    }
+
+    /// When the disk fails, goes on this way.
+    pub(super) fn or_else(&mut self, detour: Detour) {
+        self.detour = Some(detour);
     }
 
     /// The next piece, `None` at the end. Never yields the last [`HOLD_BACK`] bytes of what is not
@@ -36,12 +45,21 @@ impl Tail {
     pub(super) async fn next(&mut self) -> Result<Option<Bytes>, ContentError> {
         let Claim { digest, size } = self.incoming.want();
         loop {
+            if let Some(passing) = &mut self.passing {
+                return passing.next().await;
+            }
             let progress = self.incoming.progress();
             let limit = match &progress {
                 Progress::Writing(_) if self.is_part => 0,
                 Progress::Writing(written) => (*written).min(size.saturating_sub(HOLD_BACK)),
                 Progress::Sealed(_) => self.end,
-                Progress::Failed(why) => return Err(ContentError::Rejected(digest, Arc::clone(why))),
+                Progress::Failed(Failure::Disk(_)) if !self.is_part && self.detour.is_some() => {
+                    self.pass_through().await?;
+                    continue;
+                }
+                Progress::Failed(Failure::Disk(why) | Failure::GivenUp(why)) => {
+                    return Err(ContentError::Rejected(digest, Arc::clone(why)));
+                }
             };
             if self.at >= self.end && limit == self.end {
                 return Ok(None);
@@ -67,5 +85,13 @@ impl Tail {
                 return Err(ContentError::Rejected(digest, "the fetch was stopped".into()));
             }
         }
+    }
+
+    /// The disk failed, which says nothing about the content: the rest comes from upstream.
+    async fn pass_through(&mut self) -> Result<(), ContentError> {
+        if let Some(detour) = &self.detour {
+            self.passing = Some(Box::new(detour.go_on(&self.incoming, self.at).await?));
+        }
+        Ok(())
     }
 }

@@ -4,33 +4,56 @@
 //! DIR/lock                        held by the one process that uses DIR
 //! DIR/blobs/sha256/ab/abcd…       content, named by its digest; never changed once there
 //! DIR/spool/<n>                   content on its way in, nameless where that can be; emptied at start
+//! DIR/quarantine/<n>-<name>       what was not what its name says; nothing is read from here
+//! DIR/account                     how much is in each folder, so that a start need not count; may be removed
 //! ```
 
-use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 
 use crate::oci::{Claim, Digest};
+use crate::telemetry::SpaceMetrics;
 
+use super::account::{Account, below};
+use super::known::Known;
 use super::on_disk::{self, Identity};
+use super::quarantine::{self, Quarantine};
+use super::room::{Limits, Room};
+use super::scrub::Disposal;
 use super::spool::{Sealed, Spool, SpoolError};
 use super::stored::StoredBlob;
+
+/// How much is in which folder.
+pub(super) const ACCOUNT: &str = "account";
 
 /// The files of one cache folder. One process at a time.
 #[derive(Debug)]
 pub struct DiskStore {
-    folder: PathBuf,
+    pub(super) folder: PathBuf,
     root: File,
     next_spool: AtomicU64,
-    /// What this process hashed, and which file it was. Forgetting an entry costs one hashing.
-    hashed: Arc<Mutex<HashMap<Digest, Identity>>>,
+    pub(super) known: Arc<Known>,
+    pub(super) account: Arc<Account>,
+    pub(super) room: Arc<Room>,
+    verify_reads: VerifyReads,
+    quarantine: Arc<Quarantine>,
     _lock: File,
+}
+
+/// When stored content is hashed on its way out. Manifests always are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum VerifyReads {
+    /// When this process has not hashed it since the file last changed.
+    #[default]
+    OnChange,
+    /// Each time it is read.
+    Always,
 }
 
 /// Why the store cannot be used.
@@ -52,10 +75,16 @@ pub enum StoreError {
 }
 
 impl DiskStore {
-    /// Opens a cache folder, making it if needed, and removes what an earlier process left unfinished.
+    /// Opens a cache folder, making it if needed, and removes what an earlier process left unfinished. A folder
+    /// on a read-only file system is taken as it is.
     ///
     /// Blocks on the disk; called at start.
     pub fn open(folder: &Path) -> Result<Self, StoreError> {
+        Self::open_within(folder, Limits::NONE, SpaceMetrics::default())
+    }
+
+    /// As [`Self::open`], with limits to what is stored there.
+    pub fn open_within(folder: &Path, limits: Limits, metrics: SpaceMetrics) -> Result<Self, StoreError> {
         let at = |what, path: &Path| {
             let path = path.to_owned();
             move |source| StoreError::Io { what, path, source }
@@ -66,15 +95,21 @@ impl DiskStore {
             fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(at("create", path))?;
         }
         // The mode above is only for folders made now; what lies here is nobody else's.
-        fs::set_permissions(folder, fs::Permissions::from_mode(0o700)).map_err(at("protect", folder))?;
+        let protected = fs::set_permissions(folder, fs::Permissions::from_mode(0o700));
+        let is_read_only = protected.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::ReadOnlyFilesystem);
+        if !is_read_only {
+            protected.map_err(at("protect", folder))?;
+        }
         let lock_path = folder.join("lock");
-        let lock = on_disk::open_lock(&lock_path).map_err(at("create", &lock_path))?;
+        let lock = on_disk::open_lock(&lock_path, is_read_only).map_err(at("create", &lock_path))?;
         match lock.try_lock() {
             Ok(()) => {}
             Err(fs::TryLockError::WouldBlock) => return Err(StoreError::InUse(folder.to_owned())),
             Err(fs::TryLockError::Error(source)) => return Err(at("lock", &lock_path)(source)),
         }
-        for entry in fs::read_dir(&spool).map_err(at("read", &spool))? {
+        let mut leftovers = 0;
+        for entry in fs::read_dir(&spool).map_err(at("read", &spool))?.take_while(|_| !is_read_only) {
+            leftovers += 1;
             let entry = entry.map_err(at("read", &spool))?;
             let path = entry.path();
             // We make no folders there; one that somebody else made must not keep us from starting.
@@ -82,8 +117,31 @@ impl DiskStore {
             let removed = if is_folder { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
             removed.map_err(at("remove", &path))?;
         }
+        if leftovers > 0 {
+            tracing::info!(leftovers, "removed what an earlier run had not finished");
+        }
         let root = on_disk::open_folder(&blobs).map_err(at("open", &blobs))?;
-        Ok(Self { folder: folder.to_owned(), root, next_spool: AtomicU64::new(0), hashed: Arc::default(), _lock: lock })
+        let account = Account::open(&blobs, &folder.join(ACCOUNT), metrics.clone()).map_err(at("count", &blobs))?;
+        let account = Arc::new(account);
+        let room = Arc::new(Room::new(folder.to_owned(), limits, Arc::clone(&account), metrics));
+        let quarantine = Arc::new(Quarantine::open(folder.join("quarantine")));
+        Ok(Self {
+            folder: folder.to_owned(),
+            root,
+            next_spool: AtomicU64::new(0),
+            known: Arc::default(),
+            account,
+            room,
+            verify_reads: VerifyReads::default(),
+            quarantine,
+            _lock: lock,
+        })
+    }
+
+    /// The same store, which hashes what it reads as often as this.
+    #[must_use]
+    pub fn verifying(self, verify_reads: VerifyReads) -> Self {
+        Self { verify_reads, ..self }
     }
 
     /// The folder, for files that lie beside the blobs.
@@ -91,10 +149,26 @@ impl DiskStore {
         &self.folder
     }
 
-    /// Starts a spool for content that is to come.
+    /// Starts a spool for content that is to come, if there is room for all of it.
+    ///
+    /// # Errors
+    /// The disk's; that it is full, too, when limits leave no room. [`Self::make_room`] may help before.
     pub fn begin(&self, want: Claim) -> Result<Spool, SpoolError> {
+        let path = self.new_spool_path();
+        match self.room.reserve(want) {
+            Ok(room) => Spool::create(path, want, room),
+            Err(no_room) => {
+                self.room.refused();
+                tracing::debug!(digest = %want.digest, %no_room, "content is not kept");
+                Err(SpoolError::Io { path, source: no_room.into() })
+            }
+        }
+    }
+
+    /// A name in the spool folder that nothing has yet.
+    pub(super) fn new_spool_path(&self) -> PathBuf {
         let n = self.next_spool.fetch_add(1, Ordering::Relaxed);
-        Spool::create(self.folder.join("spool").join(n.to_string()), want)
+        self.folder.join("spool").join(n.to_string())
     }
 
     /// Publishes by rename. Takes a [`Sealed`], so nothing unchecked can be committed. When it
@@ -103,7 +177,8 @@ impl DiskStore {
     /// Not cancel safe in the sense that a dropped call may or may not have published; both are whole.
     pub async fn commit(&self, sealed: Sealed) -> Result<(), StoreError> {
         let digest = sealed.claim().digest;
-        let target = self.folder.join("blobs/sha256").join(below(digest));
+        let target = self.path(digest);
+        let account = Arc::clone(&self.account);
         blocking(move || {
             let io = |what, path: &Path| {
                 let path = path.to_owned();
@@ -116,13 +191,14 @@ impl DiskStore {
                 Err(error) => return Err(io("create", folder)(error)),
             };
             on_disk::give_name(sealed.file(), sealed.path()).map_err(io("name", sealed.path()))?;
-            fs::rename(sealed.path(), &target).map_err(io("publish", &target))?;
+            account.publish(sealed.path(), digest).map_err(io("publish", &target))?;
             sealed.published();
-            let sync = |path: &Path| on_disk::open_folder(path).and_then(|f| f.sync_all()).map_err(io("sync", path));
+            let sync = |path: &Path| on_disk::sync_folder(path).map_err(io("sync", path));
             sync(folder)?;
             if new_folder {
                 sync(folder.parent().expect("the blobs have a folder"))?;
             }
+            tracing::debug!(%digest, "content is published");
             Ok(())
         })
         .await
@@ -131,35 +207,60 @@ impl DiskStore {
     /// Opens stored content; `None` when there is none. A file that is not what we put there (a link,
     /// another length) counts as none and is removed.
     pub async fn open_blob(&self, claim: Claim) -> Result<Option<StoredBlob>, StoreError> {
-        let Some((file, identity)) = self.open_file(claim.digest).await? else { return Ok(None) };
+        let open = self.known.open(claim.digest);
+        let (is_open, found) = match open {
+            Some(open) => (true, Some(open)),
+            None => (false, self.open_file(claim.digest).await?),
+        };
+        let Some((file, identity)) = found else { return Ok(None) };
         if identity.size() != claim.size {
             // Either the file or the claim is wrong. The claim's own fetch will tell.
             return Ok(None);
         }
-        let known = self.hashed.lock().expect("no holder of this lock panics").get(&claim.digest) == Some(&identity);
-        Ok(Some(StoredBlob::new(claim, self.path(claim.digest), file, identity, known, Arc::clone(&self.hashed))))
+        let is_hashed = is_open || self.known.is_hashed(claim.digest, &identity);
+        if is_hashed && !is_open {
+            self.known.keep_open(claim.digest, &file, &identity);
+        }
+        let is_hashed = is_hashed && self.verify_reads == VerifyReads::OnChange;
+        let place = Place { account: Arc::clone(&self.account), quarantine: Arc::clone(&self.quarantine) };
+        Ok(Some(StoredBlob::new(claim, place, file, identity, is_hashed, Arc::clone(&self.known))))
+    }
+
+    /// Whether there is a file for this content. Says nothing about its bytes.
+    pub async fn has(&self, digest: Digest) -> bool {
+        matches!(self.open_file(digest).await, Ok(Some(_)))
     }
 
     /// Reads small stored content whole and hashes it; `None` when there is none, when it is larger
-    /// than `max`, or when it changed on disk (then it is removed).
+    /// than `max`, or when it changed on disk. Then it is quarantined, and also when the disk cannot read it: it is
+    /// fetched again.
     pub async fn read(&self, digest: Digest, max: usize) -> Result<Option<Bytes>, StoreError> {
         let Some((file, identity)) = self.open_file(digest).await? else { return Ok(None) };
         let path = self.path(digest);
         let Some(size) = usize::try_from(identity.size()).ok().filter(|size| *size <= max) else { return Ok(None) };
-        let bytes = read_all(file, size).await.map_err(|source| StoreError::Io { what: "read", path, source })?;
+        let bytes = match read_all(file, size).await {
+            Ok(bytes) => bytes,
+            Err(source) => {
+                if on_disk::is_unreadable(&source) {
+                    self.take_away(digest, Some(identity), Disposal::Quarantine).await;
+                }
+                return Err(StoreError::Io { what: "read", path, source });
+            }
+        };
         if Digest::of(&bytes) == digest {
             return Ok(Some(bytes));
         }
-        self.remove_changed(digest).await;
+        self.take_away(digest, Some(identity), Disposal::Quarantine).await;
         Ok(None)
     }
 
-    /// Stores small content. Does nothing when it is there already.
+    /// Stores small content. Does nothing when it is there already. Waits a little for room.
     pub async fn write(&self, bytes: Bytes) -> Result<(), SpoolError> {
         let claim = Claim { digest: Digest::of(&bytes), size: bytes.len() as u64 };
         if let Ok(Some(_)) = self.open_blob(claim).await {
             return Ok(());
         }
+        self.make_room(claim).await;
         let mut spool = self.begin(claim)?;
         spool.write(vec![bytes]).await?;
         let path = self.path(claim.digest);
@@ -167,52 +268,83 @@ impl DiskStore {
         self.commit(sealed).await.map_err(|error| SpoolError::Io { path, source: io::Error::other(error) })
     }
 
-    /// Removes content that is no longer what its name says.
-    pub async fn remove_changed(&self, digest: Digest) {
-        tracing::warn!(%digest, "stored content changed on disk; removed");
-        self.hashed.lock().expect("no holder of this lock panics").remove(&digest);
-        let path = self.path(digest);
-        blocking(move || on_disk::remove_quietly(&path)).await;
+    /// Takes away what is no longer what its name says: the file that was looked at, or whatever lies there if none
+    /// could be. Returns whether it is gone; other content that came in between is left alone.
+    pub(super) async fn take_away(&self, digest: Digest, looked_at: Option<Identity>, disposal: Disposal) -> bool {
+        self.known.forget(digest);
+        let place = Place { account: Arc::clone(&self.account), quarantine: Arc::clone(&self.quarantine) };
+        blocking(move || place.take_away(digest, looked_at.as_ref(), disposal)).await
     }
 
     /// Whether something can be written: for the readiness probe.
     pub async fn probe(&self) -> Result<(), SpoolError> {
         let bytes = Bytes::from_static(b"probe");
-        let mut spool = self.begin(Claim { digest: Digest::of(&bytes), size: bytes.len() as u64 })?;
+        let claim = Claim { digest: Digest::of(&bytes), size: bytes.len() as u64 };
+        let mut spool = Spool::create(self.new_spool_path(), claim, self.room.for_a_probe())?;
         spool.write(vec![bytes]).await?;
         spool.seal().await.map(drop).map_err(|unsealed| unsealed.error)
     }
 
     async fn open_file(&self, digest: Digest) -> Result<Option<(Arc<File>, Identity)>, StoreError> {
         let path = self.path(digest);
-        let root =
-            self.root.try_clone().map_err(|source| StoreError::Io { what: "open", path: path.clone(), source })?;
-        let found = blocking(move || {
-            let file = on_disk::open_own(&root, &below(digest))?;
-            file.map(|file| Identity::of(&file).map(|identity| (Arc::new(file), identity))).transpose()
-        })
-        .await;
-        match found {
+        match self.open_own(digest).await {
             Ok(found) => Ok(found),
             // A link, a device or somebody else's file: not ours, so not there.
             Err(error) if error.kind() == io::ErrorKind::InvalidData => {
-                self.remove_changed(digest).await;
+                self.take_away(digest, None, Disposal::Quarantine).await;
                 Ok(None)
             }
             Err(source) => Err(StoreError::Io { what: "open", path, source }),
         }
     }
 
+    /// # Errors
+    /// `InvalidData` when what is there is not ours; see [`on_disk::open_own`].
+    pub(super) async fn open_own(&self, digest: Digest) -> io::Result<Option<(Arc<File>, Identity)>> {
+        let root = self.root.try_clone()?;
+        blocking(move || {
+            let file = on_disk::open_own(&root, &below(digest))?;
+            file.map(|file| Identity::of(&file).map(|identity| (Arc::new(file), identity))).transpose()
+        })
+        .await
+    }
+
+    pub(super) fn blobs(&self) -> PathBuf {
+        self.folder.join("blobs/sha256")
+    }
+
+    pub(super) fn quarantine(&self) -> &Arc<Quarantine> {
+        &self.quarantine
+    }
+
     fn path(&self, digest: Digest) -> PathBuf {
-        self.folder.join("blobs/sha256").join(below(digest))
+        self.account.path(digest)
     }
 }
 
-/// `ab/abcd…`, made of hex digits only.
-fn below(digest: Digest) -> PathBuf {
-    let hex = digest.hex();
-    let (first, _) = hex.split_at(2);
-    Path::new(first).join(&hex)
+/// Where content lies, and where it goes if it is not what its name says.
+#[derive(Clone, Debug)]
+pub(super) struct Place {
+    account: Arc<Account>,
+    quarantine: Arc<Quarantine>,
+}
+
+impl Place {
+    /// As [`DiskStore::take_away`]; blocks on the disk.
+    pub(super) fn take_away(&self, digest: Digest, looked_at: Option<&Identity>, disposal: Disposal) -> bool {
+        let taken = self.account.take_out(digest, looked_at, |path| match disposal {
+            Disposal::Quarantine => self.quarantine.take(path, &digest.hex()),
+            Disposal::Delete => quarantine::remove(path),
+        });
+        match taken {
+            Ok(false) => return false,
+            Ok(true) => {
+                tracing::warn!(%digest, "stored content changed on disk; it is fetched again when it is asked for");
+            }
+            Err(error) => tracing::error!(%digest, %error, "stored content changed on disk, and cannot be removed"),
+        }
+        true
+    }
 }
 
 async fn read_all(file: Arc<File>, size: usize) -> io::Result<Bytes> {
@@ -227,6 +359,6 @@ async fn read_all(file: Arc<File>, size: usize) -> io::Result<Bytes> {
     Ok(bytes.freeze())
 }
 
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+pub(super) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     tokio::task::spawn_blocking(work).await.expect("file operations do not panic")
 }

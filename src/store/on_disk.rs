@@ -1,7 +1,7 @@
 //! The few file operations that need care: no links are followed, nothing is world-readable.
 
-use std::fs::File;
-use std::io;
+use std::fs::{File, Metadata};
+use std::io::{self, IoSliceMut};
 use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::Path;
@@ -15,6 +15,9 @@ use super::buffer::Buffer;
 
 /// Ten ticks of the coarsest clock that Linux stamps files with.
 const SETTLED_NS: i64 = 100_000_000;
+
+/// Twice what kernels read ahead at a time unless told otherwise.
+const SAMPLE_EVERY: usize = 256 * 1024;
 
 /// Where Linux shows the open files of a process; the only way to name one without privileges.
 const OWN_FILES: &str = "/proc/self/fd";
@@ -66,6 +69,11 @@ impl Identity {
     pub(super) fn size(&self) -> u64 {
         self.size
     }
+
+    /// Whether this is about the same file, in whatever state.
+    pub(super) fn is_file(&self, about: &Metadata) -> bool {
+        (self.device, self.inode) == (about.dev(), about.ino())
+    }
 }
 
 /// A new file that only this user can read. It has no name until [`give_name`], so that nobody else can
@@ -74,6 +82,8 @@ impl Identity {
 /// # Errors
 /// What the disk says; where names are needed, also when anything is there already.
 pub(super) fn create_private(path: &Path) -> io::Result<File> {
+    #[cfg(test)]
+    super::faults::at(super::faults::Operation::Create, path)?;
     let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
     if let Some(folder) = path.parent().filter(|_| Path::new(OWN_FILES).exists())
         && let Ok(file) = rustix::fs::openat(CWD, folder, flags, Mode::RUSR | Mode::WUSR)
@@ -90,6 +100,34 @@ pub(super) fn give_name(file: &File, path: &Path) -> io::Result<()> {
     }
     let itself = format!("{OWN_FILES}/{}", file.as_raw_fd());
     Ok(rustix::fs::linkat(CWD, itself, CWD, path, AtFlags::SYMLINK_FOLLOW)?)
+}
+
+/// Writes all of it at `offset`.
+pub(super) fn write_all_at(file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
+    #[cfg(test)]
+    super::faults::write(file, bytes, offset)?;
+    file.write_all_at(bytes, offset)
+}
+
+/// Waits until what was written is on the disk.
+pub(super) fn sync(file: &File) -> io::Result<()> {
+    #[cfg(test)]
+    super::faults::on(super::faults::Operation::Sync, file)?;
+    file.sync_all()
+}
+
+/// Gives a file another name in the same file system.
+pub(super) fn rename(from: &Path, to: &Path) -> io::Result<()> {
+    #[cfg(test)]
+    super::faults::at(super::faults::Operation::Rename, to)?;
+    std::fs::rename(from, to)
+}
+
+/// Waits until the names in a folder are on the disk.
+pub(super) fn sync_folder(path: &Path) -> io::Result<()> {
+    #[cfg(test)]
+    super::faults::at(super::faults::Operation::SyncFolder, path)?;
+    open_folder(path)?.sync_all()
 }
 
 /// Opens an ordinary file below `root` that is this user's own and has one name; follows no symbolic
@@ -116,10 +154,15 @@ pub(super) fn open_own(root: &File, below: &Path) -> io::Result<Option<File>> {
     Ok(Some(file))
 }
 
-/// Opens the file that is locked, making it if needed. Writes nothing into it and follows no link.
-pub(super) fn open_lock(path: &Path) -> io::Result<File> {
+/// Opens the file that is locked, making it where that can be. Writes nothing into it and follows no link.
+pub(super) fn open_lock(path: &Path, is_read_only: bool) -> io::Result<File> {
     let flags = i32::try_from(OFlags::NOFOLLOW.bits()).map_err(io::Error::other)?;
-    std::fs::OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).custom_flags(flags).open(path)
+    let mut options = std::fs::OpenOptions::new();
+    match is_read_only {
+        true => options.read(true),
+        false => options.write(true).create(true).truncate(false).mode(0o600),
+    };
+    options.custom_flags(flags).open(path)
 }
 
 /// Opens a folder for [`open_own`] and for syncing.
@@ -134,6 +177,8 @@ pub(super) fn open_folder(path: &Path) -> io::Result<File> {
 /// What the kernel has in memory is copied at once, since handing it to another thread costs more than
 /// the copy; only for the disk is waited elsewhere.
 pub(super) async fn read_at(file: Arc<File>, offset: u64, length: usize) -> io::Result<Bytes> {
+    #[cfg(test)]
+    super::faults::on(super::faults::Operation::Read, &file)?;
     // A fast client could keep this thread to itself otherwise: nothing here ever waits.
     tokio::task::yield_now().await;
     let mut buffer = Buffer::new(length);
@@ -158,6 +203,21 @@ pub(super) async fn read_at(file: Arc<File>, offset: u64, length: usize) -> io::
     })
     .await
     .unwrap_or_else(|panic| Err(io::Error::other(panic)))
+}
+
+/// Whether the kernel seems to have `length` bytes at `offset` in memory. Asked by samples, since it reads
+/// ahead and forgets in larger steps than pages; a gap that they miss costs the asker one wait.
+pub(super) fn is_in_memory(file: &File, offset: u64, length: u64) -> bool {
+    let has = |at: u64| {
+        let mut byte = [0];
+        matches!(preadv2(file, &mut [IoSliceMut::new(&mut byte)], at, ReadWriteFlags::NOWAIT), Ok(1))
+    };
+    (offset..offset + length).step_by(SAMPLE_EVERY).all(has) && has((offset + length).saturating_sub(1))
+}
+
+/// Whether the disk lost what it should read, so that trying again will not help.
+pub(super) fn is_unreadable(error: &io::Error) -> bool {
+    rustix::io::Errno::from_io_error(error) == Some(rustix::io::Errno::IO)
 }
 
 /// Removes a file whose absence is what matters; an error is only logged.

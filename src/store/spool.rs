@@ -1,7 +1,6 @@
 //! Bytes on their way in: written to a private file and hashed at the same time.
 
 use std::fs::File;
-use std::os::unix::fs::FileExt as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -12,6 +11,7 @@ use tokio::task::JoinHandle;
 use crate::oci::{Claim, Digest, Hasher};
 
 use super::on_disk::{self, Identity};
+use super::room::Reservation;
 
 /// After so many bytes the disk is told to begin, while more come in: for the sync at the end every
 /// client waits.
@@ -24,8 +24,17 @@ pub enum Progress {
     Writing(u64),
     /// All bytes are written, length and digest fit.
     Sealed(SealedAs),
-    /// It will not be sealed. What was written must not be used.
-    Failed(Arc<str>),
+    /// It will not be sealed, and what was written is not verified.
+    Failed(Failure),
+}
+
+/// Why a spool will not be sealed.
+#[derive(Clone, Debug)]
+pub enum Failure {
+    /// The disk. It says nothing about the content, and what was written can still be read.
+    Disk(Arc<str>),
+    /// Whoever filled it gave up, for this reason.
+    GivenUp(Arc<str>),
 }
 
 /// Which file, in which state, was found right.
@@ -78,10 +87,12 @@ pub struct Spool {
     hasher: Hasher,
     want: Claim,
     progress: watch::Sender<Progress>,
-    failure: Option<Arc<str>>,
+    failure: Option<Failure>,
     /// Bytes up to here are on the disk, or on their way there.
     flushed: u64,
     flush: Option<JoinHandle<std::io::Result<()>>>,
+    /// Its place in the folder, until the [`Sealed`] takes it over.
+    room: Option<Reservation>,
 }
 
 /// While it is held, what becomes of a spool is not settled.
@@ -107,6 +118,8 @@ pub struct Sealed {
     file: Arc<File>,
     want: Claim,
     published: bool,
+    /// Given back when the content counts as stored, or is gone.
+    _room: Option<Reservation>,
 }
 
 /// A reader's handle on a spool: lives on after the spool is committed or dropped.
@@ -118,7 +131,7 @@ pub struct Incoming {
 }
 
 impl Spool {
-    pub(super) fn create(path: PathBuf, want: Claim) -> Result<Self, SpoolError> {
+    pub(super) fn create(path: PathBuf, want: Claim, room: Reservation) -> Result<Self, SpoolError> {
         let file = on_disk::create_private(&path).map_err(|source| SpoolError::Io { path: path.clone(), source })?;
         let (progress, _) = watch::channel(Progress::Writing(0));
         Ok(Self {
@@ -130,6 +143,7 @@ impl Spool {
             failure: None,
             flushed: 0,
             flush: None,
+            room: Some(room),
         })
     }
 
@@ -165,7 +179,7 @@ impl Spool {
         let written = tokio::task::spawn_blocking(move || {
             let mut at = start;
             for piece in &pieces {
-                file.write_all_at(piece, at)?;
+                on_disk::write_all_at(&file, piece, at)?;
                 hasher.update(piece);
                 at += piece.len() as u64;
             }
@@ -174,6 +188,9 @@ impl Spool {
         .await
         .unwrap_or_else(|panic| Err(std::io::Error::other(panic)));
         self.hasher = written.map_err(|source| self.disk_failed(source))?;
+        if let Some(room) = &mut self.room {
+            room.wrote(length);
+        }
         self.progress.send_replace(Progress::Writing(self.hasher.seen()));
         self.flush_now_and_then().await.map_err(|source| self.disk_failed(source))
     }
@@ -187,7 +204,7 @@ impl Spool {
         }
         self.flush_done().await?;
         let file = Arc::clone(&self.file);
-        self.flush = Some(tokio::task::spawn_blocking(move || file.sync_data()));
+        self.flush = Some(tokio::task::spawn_blocking(move || on_disk::sync(&file)));
         self.flushed = seen;
         Ok(())
     }
@@ -211,7 +228,8 @@ impl Spool {
         };
         self.progress.send_replace(Progress::Sealed(sealed_as));
         let file = Arc::clone(&self.file);
-        Ok(Sealed { path: std::mem::take(&mut self.path), file, want: self.want, published: false })
+        let (path, room) = (std::mem::take(&mut self.path), self.room.take());
+        Ok(Sealed { path, file, want: self.want, published: false, _room: room })
     }
 
     async fn check(&mut self) -> Result<Identity, SpoolError> {
@@ -226,7 +244,7 @@ impl Spool {
         }
         self.flush_done().await.map_err(|source| self.disk_failed(source))?;
         let file = Arc::clone(&self.file);
-        tokio::task::spawn_blocking(move || file.sync_all().and_then(|()| Identity::of(&file)))
+        tokio::task::spawn_blocking(move || on_disk::sync(&file).and_then(|()| Identity::of(&file)))
             .await
             .unwrap_or_else(|panic| Err(std::io::Error::other(panic)))
             .map_err(|source| self.disk_failed(source))
@@ -237,8 +255,21 @@ impl Spool {
     }
 
     /// Gives up and tells the readers why.
-    pub fn fail(mut self, why: &str) {
-        self.failure = Some(why.into());
+    pub fn fail(mut self, why: Failure) {
+        self.failure = Some(why);
+    }
+}
+
+impl Failure {
+    fn stopped() -> Self {
+        Self::GivenUp("the fetch was stopped".into())
+    }
+}
+
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (Self::Disk(why) | Self::GivenUp(why)) = self;
+        f.write_str(why)
     }
 }
 
@@ -253,7 +284,7 @@ impl Drop for Spool {
         if self.path.as_os_str().is_empty() {
             return; // sealed: the file belongs to the `Sealed`
         }
-        let why = self.failure.take().unwrap_or_else(|| "the fetch was stopped".into());
+        let why = self.failure.take().unwrap_or_else(Failure::stopped);
         // Gone before anybody hears of it.
         on_disk::remove_quietly(&self.path);
         self.progress.send_replace(Progress::Failed(why));
@@ -306,17 +337,17 @@ impl Incoming {
     }
 
     /// Waits until the first byte is there, or the end. Cancel safe.
-    pub async fn started(&mut self) -> Result<(), Arc<str>> {
+    pub async fn started(&mut self) -> Result<(), Failure> {
         self.wait(|progress| matches!(progress, Progress::Sealed(_)) || matches!(progress, Progress::Writing(1..)))
             .await
     }
 
     /// Waits for the seal. Cancel safe.
-    pub async fn sealed(&mut self) -> Result<(), Arc<str>> {
+    pub async fn sealed(&mut self) -> Result<(), Failure> {
         self.wait(|progress| matches!(progress, Progress::Sealed(_))).await
     }
 
-    async fn wait(&mut self, enough: impl Fn(&Progress) -> bool) -> Result<(), Arc<str>> {
+    async fn wait(&mut self, enough: impl Fn(&Progress) -> bool) -> Result<(), Failure> {
         loop {
             let now = self.progress.borrow_and_update().clone();
             match now {
@@ -325,7 +356,7 @@ impl Incoming {
                 _ => {}
             }
             if !self.changed().await && !enough(&self.progress()) {
-                return Err("the fetch was stopped".into());
+                return Err(Failure::stopped());
             }
         }
     }

@@ -3,11 +3,9 @@
 //! What this process has not hashed since the file last changed is hashed while it is read, with the
 //! end held back as for content that is still arriving: a disk may lie as well as an upstream.
 
-use std::collections::HashMap;
 use std::fs::File;
 use std::io;
-use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use bytes::Bytes;
 
@@ -15,18 +13,22 @@ use crate::oci::{ByteRange, Claim, Digest, Hasher};
 
 use super::HOLD_BACK;
 use super::buffer::PIECE;
+use super::disk::Place;
+use super::file_slice::{FileSlice, Piece};
+use super::known::Known;
 use super::on_disk::{self, Identity};
+use super::scrub::Disposal;
 
 /// Content under its digest. It got there as a `Sealed`; whether the file is still that is known
 /// only once it was hashed.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct StoredBlob {
     claim: Claim,
-    path: PathBuf,
+    place: Place,
     file: Arc<File>,
     identity: Identity,
-    hashed: Arc<Mutex<HashMap<Digest, Identity>>>,
-    known: bool,
+    known: Arc<Known>,
+    is_hashed: bool,
     /// Before the first byte was read; see [`Identity::is_settled`].
     settled: bool,
 }
@@ -34,7 +36,7 @@ pub struct StoredBlob {
 /// Reads stored content from one end to the other.
 #[derive(Debug)]
 pub struct StoredReader {
-    blob: StoredBlob,
+    blob: Arc<StoredBlob>,
     at: u64,
     end: u64,
     /// Runs until the content is known to be right.
@@ -61,14 +63,14 @@ pub enum StoredError {
 impl StoredBlob {
     pub(super) fn new(
         claim: Claim,
-        path: PathBuf,
+        place: Place,
         file: Arc<File>,
         identity: Identity,
-        known: bool,
-        hashed: Arc<Mutex<HashMap<Digest, Identity>>>,
+        is_hashed: bool,
+        known: Arc<Known>,
     ) -> Self {
         let settled = identity.is_settled();
-        Self { claim, path, file, identity, hashed, known, settled }
+        Self { claim, place, file, identity, known, is_hashed, settled }
     }
 
     /// Which content.
@@ -79,38 +81,49 @@ impl StoredBlob {
     /// Reads everything.
     pub fn read_whole(self) -> StoredReader {
         let end = self.claim.size;
-        let check = (!self.known).then(Check::default);
-        StoredReader { blob: self, at: 0, end, check }
+        let check = (!self.is_hashed).then(Check::default);
+        StoredReader { blob: Arc::new(self), at: 0, end, check }
     }
 
     /// Reads a part. A part of content that was not hashed yet waits until all of it is, because for
     /// HTTP the part is complete by itself.
     pub async fn read_range(self, range: ByteRange) -> Result<StoredReader, StoredError> {
         let blob = self.hash_if_needed().await?;
-        Ok(StoredReader { blob, at: range.start, end: range.end, check: None })
+        Ok(StoredReader { blob: Arc::new(blob), at: range.start, end: range.end, check: None })
     }
 
     /// Hashes content that was not hashed since it last changed. Afterwards its first byte is as
     /// good as its last.
     pub async fn hash_if_needed(self) -> Result<Self, StoredError> {
-        if self.known {
+        if self.is_hashed {
             return Ok(self);
         }
         let mut reader = self.read_whole();
         while reader.next().await?.is_some() {}
-        Ok(Self { known: true, ..reader.blob })
+        Ok(Self { is_hashed: true, ..Arc::unwrap_or_clone(reader.blob) })
     }
 
-    /// Removes what is no longer what its name says, so that the next pull fetches it again.
+    /// Takes away what is no longer what its name says, so that the next pull fetches it again.
     fn forget(&self) {
         let digest = self.claim.digest;
-        tracing::warn!(%digest, "stored content changed on disk; removed");
-        self.hashed.lock().expect("no holder of this lock panics").remove(&digest);
-        on_disk::remove_quietly(&self.path);
+        self.known.forget(digest);
+        self.place.take_away(digest, Some(&self.identity), Disposal::Quarantine);
+    }
+
+    pub(super) fn file(&self) -> &File {
+        &self.file
+    }
+
+    /// What the disk lost is removed, too; everything else may pass.
+    fn unreadable(&self, error: io::Error) -> StoredError {
+        if on_disk::is_unreadable(&error) {
+            self.forget();
+        }
+        StoredError::Io(self.claim.digest, error)
     }
 
     /// Whether the file is still the one that was opened, in the state in which it was.
-    fn confirm_unchanged(&self) -> Result<(), StoredError> {
+    pub(super) fn confirm_unchanged(&self) -> Result<(), StoredError> {
         let digest = self.claim.digest;
         if self.identity.is_untouched(&self.file).map_err(|e| StoredError::Io(digest, e))? {
             return Ok(());
@@ -128,14 +141,32 @@ impl StoredBlob {
         // What was hashed is what was read. What will be read is that only if the file stays as it is.
         let unchanged = Identity::of(&self.file).map_err(|e| StoredError::Io(digest, e))? == self.identity;
         if self.settled && unchanged {
-            self.hashed.lock().expect("no holder of this lock panics").insert(digest, self.identity);
+            self.known.hashed(digest, self.identity);
         }
         Ok(())
     }
 }
 
 impl StoredReader {
-    /// The next piece, `None` at the end. Cancel safe: a dropped call reads the same piece again.
+    /// The next piece, which may be a part of the file that nobody has read yet. The end never is: it
+    /// leaves only after all that was sent before it turned out to be right. Cancel safe.
+    pub async fn next_piece(&mut self) -> Result<Option<Piece>, StoredError> {
+        let before_the_end = (self.end - self.at).saturating_sub(FileSlice::END);
+        if self.check.is_none() && before_the_end > 0 {
+            // A fast client could keep this thread to itself otherwise: nothing here ever waits.
+            tokio::task::yield_now().await;
+            let length = before_the_end.min(FileSlice::MAX as u64);
+            // Sending what must come from the disk first would hold up this thread.
+            if on_disk::is_in_memory(self.blob.file(), self.at, length) {
+                let slice = FileSlice::new(Arc::clone(&self.blob), self.at, length);
+                self.at += length;
+                return Ok(Some(Piece::File(slice)));
+            }
+        }
+        Ok(self.next().await?.map(Piece::Memory))
+    }
+
+    /// The next piece in memory, `None` at the end. Cancel safe: a dropped call reads the same piece again.
     ///
     /// The last [`HOLD_BACK`] bytes come only after the whole was found right.
     pub async fn next(&mut self) -> Result<Option<Bytes>, StoredError> {
@@ -147,7 +178,7 @@ impl StoredReader {
             let length = usize::try_from(self.end - self.at).unwrap_or(PIECE).min(PIECE);
             let piece = on_disk::read_at(Arc::clone(&self.blob.file), self.at, length)
                 .await
-                .map_err(|e| StoredError::Io(digest, e))?;
+                .map_err(|error| self.blob.unreadable(error))?;
             if piece.is_empty() {
                 self.blob.forget();
                 return Err(StoredError::Changed(digest));
@@ -187,5 +218,41 @@ impl StoredReader {
 impl std::fmt::Debug for Check {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Check").field("seen", &self.hasher.seen()).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::{DiskStore, VerifyReads};
+
+    /// The first piece of what was hashed a moment ago.
+    async fn first_piece(verify_reads: VerifyReads) -> usize {
+        let home = tempfile::tempdir().unwrap();
+        let store = DiskStore::open(home.path()).unwrap().verifying(verify_reads);
+        let bytes = Bytes::from(vec![7; 2 * HOLD_BACK as usize]);
+        let claim = Claim { digest: Digest::of(&bytes), size: bytes.len() as u64 };
+        store.write(bytes).await.unwrap();
+        let is_known = async || {
+            let blob = store.open_blob(claim).await.unwrap().unwrap();
+            blob.hash_if_needed().await.unwrap();
+            store.known.has_hashed(claim.digest)
+        };
+        // What was written this moment is hashed again until a change would show.
+        while !is_known().await {
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+        let mut reader = store.open_blob(claim).await.unwrap().unwrap().read_whole();
+        reader.next().await.unwrap().unwrap().len()
+    }
+
+    #[tokio::test]
+    async fn content_is_hashed_on_each_read_where_that_is_asked() {
+        assert_eq!(
+            first_piece(VerifyReads::OnChange).await,
+            2 * HOLD_BACK as usize,
+            "it was hashed, and did not change"
+        );
+        assert_eq!(first_piece(VerifyReads::Always).await, HOLD_BACK as usize, "the end waits for the digest");
     }
 }

@@ -50,23 +50,41 @@ pub enum LoggingError {
     AlreadySet(#[from] tracing_subscriber::util::TryInitError),
 }
 
+/// The level of a log that was set up.
+pub struct LogLevel(Option<Reload>);
+
+type Reload = Box<dyn Fn(EnvFilter) + Send + Sync>;
+
+impl LogLevel {
+    /// From now on lines of this level are written, unless the variable `ASSAY_LOG` says which.
+    pub fn set(&self, level: &'static str) {
+        if let Some(reload) = &self.0 {
+            reload(at_level(level));
+        }
+    }
+}
+
 /// Sets up the log of this process. Call it once.
 ///
 /// # Errors
 /// When the variable `ASSAY_LOG` does not parse, or at the second call.
-pub fn init(options: &LogOptions) -> Result<(), LoggingError> {
+pub fn init(options: &LogOptions) -> Result<LogLevel, LoggingError> {
     let directives = std::env::var(VARIABLE).ok().filter(|value| !value.is_empty());
     let filter = filter(options.level, directives.as_deref())?;
-    subscriber(options, filter, io::stderr().is_terminal(), io::stderr).try_init()?;
-    Ok(())
+    let (subscriber, reload) = subscriber(options, filter, io::stderr().is_terminal(), io::stderr);
+    subscriber.try_init()?;
+    Ok(LogLevel(directives.is_none().then_some(reload)))
 }
 
 fn filter(level: &str, directives: Option<&str>) -> Result<EnvFilter, LoggingError> {
     let Some(value) = directives else {
-        let ours = format!("warn,assay={level}");
-        return Ok(EnvFilter::builder().parse_lossy(ours));
+        return Ok(at_level(level));
     };
     EnvFilter::builder().parse(value).map_err(|source| LoggingError::Directives { value: value.to_owned(), source })
+}
+
+fn at_level(level: &str) -> EnvFilter {
+    EnvFilter::builder().parse_lossy(format!("warn,assay={level}"))
 }
 
 fn subscriber<W>(
@@ -74,20 +92,29 @@ fn subscriber<W>(
     filter: EnvFilter,
     terminal: bool,
     writer: W,
-) -> Box<dyn Subscriber + Send + Sync>
+) -> (Box<dyn Subscriber + Send + Sync>, Reload)
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
     let base = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer);
+    // It fails only where the log is gone.
+    macro_rules! reloading {
+        ($builder:expr) => {{
+            let builder = $builder.with_filter_reloading();
+            let handle = builder.reload_handle();
+            let reload: Reload = Box::new(move |filter| drop(handle.reload(filter)));
+            (Box::new(builder.finish()), reload)
+        }};
+    }
     let json = match options.format {
         LogFormat::Auto => !terminal,
         LogFormat::Text => false,
         LogFormat::Json => true,
     };
     if json {
-        Box::new(base.json().flatten_event(true).with_current_span(false).with_span_list(false).finish())
+        reloading!(base.json().flatten_event(true).with_current_span(false).with_span_list(false))
     } else {
-        Box::new(base.compact().with_ansi(options.colour).with_target(false).finish())
+        reloading!(base.compact().with_ansi(options.colour).with_target(false))
     }
 }
 
@@ -114,7 +141,7 @@ mod tests {
         let copy = page.clone();
         let options = LogOptions { format, level: "info", colour: false };
         let filter = filter(options.level, directives).unwrap();
-        let subscriber = subscriber(&options, filter, terminal, move || copy.clone());
+        let (subscriber, _) = subscriber(&options, filter, terminal, move || copy.clone());
         tracing::subscriber::with_default(subscriber, || {
             tracing::info!(outcome = "refused", "image\u{1b}[31m refused");
             tracing::debug!("a detail");
@@ -140,6 +167,29 @@ mod tests {
         assert!(text.contains("outcome=\"refused\""), "{text}");
         assert!(!text.contains('\u{1b}'), "{text:?}");
         assert!(!text.contains("chatter") && !text.contains("a detail"), "{text}");
+    }
+
+    #[test]
+    fn the_level_can_be_changed() {
+        let page = Page::default();
+        let copy = page.clone();
+        for format in [LogFormat::Text, LogFormat::Json] {
+            let options = LogOptions { format, level: "info", colour: false };
+            let copy = copy.clone();
+            let (subscriber, reload) = subscriber(&options, at_level("info"), true, move || copy.clone());
+            let level = LogLevel(Some(reload));
+            tracing::subscriber::with_default(subscriber, || {
+                let told = |text: &'static str| tracing::debug!(text);
+                told("before");
+                level.set("debug");
+                told("meanwhile");
+                level.set("error");
+                told("after");
+            });
+        }
+        let text = String::from_utf8(page.0.lock().unwrap().clone()).unwrap();
+        assert_eq!(text.matches("meanwhile").count(), 2, "{text}");
+        assert!(!text.contains("before") && !text.contains("after"), "{text}");
     }
 
     #[test]

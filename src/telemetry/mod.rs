@@ -6,6 +6,9 @@ mod logging;
 mod metrics;
 mod outcome;
 
-pub use logging::{LogFormat, LogOptions, LoggingError, init as init_logging};
-pub use metrics::{Metrics, OpenConnection, RequestSeen};
-pub use outcome::{CacheOutcome, FillOutcome, ReloadOutcome, RequestKind, RollbackOutcome, VerdictOutcome};
+pub use logging::{LogFormat, LogLevel, LogOptions, LoggingError, init as init_logging};
+pub use metrics::{InForceSeen, Metrics, OpenConnection, RequestSeen, RootSeen, SpaceMetrics, UpstreamMeter};
+pub use outcome::{
+    CacheOutcome, CachedOutcome, FillOutcome, ReloadOutcome, RequestKind, RollbackOutcome, ScrubOutcome,
+    UpstreamOutcome, VerdictOutcome,
+};

@@ -63,6 +63,10 @@ words! {
         Join = "join",
         /// From memory.
         Memory = "memory",
+        /// By a tag of which nobody could ask upstream: what it led to before.
+        Stale = "stale",
+        /// From upstream, for this request alone: it cannot be kept.
+        Pass = "pass",
         /// There was no content to serve.
         None = "none",
     }
@@ -117,6 +121,71 @@ words! {
         Ok = "ok",
         /// It cannot be used; the one before stays.
         Failed = "failed",
+    }
+}
+
+words! {
+    /// How an upstream answered a request. What is usual to ask of, as a login or a missing image, has a word of its own.
+    UpstreamOutcome {
+        /// Here it is.
+        Success = "2xx",
+        /// It is elsewhere.
+        Redirect = "3xx",
+        /// Log in first, or: not so.
+        Unauthorized = "401",
+        /// There is none.
+        NotFound = "404",
+        /// Too often.
+        RateLimited = "429",
+        /// Another mistake of ours, as it sees it.
+        ClientError = "4xx",
+        /// It is broken, or says nothing that is known.
+        ServerError = "5xx",
+        /// Nothing in time.
+        TimedOut = "timed_out",
+        /// No connection, or one that broke.
+        Unreachable = "unreachable",
+        /// At an address that must not be asked.
+        Blocked = "blocked",
+    }
+}
+
+impl UpstreamOutcome {
+    /// What a status means.
+    pub const fn of_status(status: u16) -> Self {
+        match status {
+            200..=299 => Self::Success,
+            300..=399 => Self::Redirect,
+            401 => Self::Unauthorized,
+            404 => Self::NotFound,
+            429 => Self::RateLimited,
+            400..=499 => Self::ClientError,
+            _ => Self::ServerError,
+        }
+    }
+}
+
+words! {
+    /// In what way a file in the cache folder was not as it should be.
+    ScrubOutcome {
+        /// Content that is no longer what its name says.
+        Changed = "changed",
+        /// What nobody but somebody else can have put there: another name, a link, another owner, a folder.
+        Foreign = "foreign",
+        /// The disk does not give it back.
+        Unreadable = "unreadable",
+    }
+}
+
+words! {
+    /// What the recorded signatures of a cached image prove today.
+    CachedOutcome {
+        /// It passes.
+        Stands = "stands",
+        /// It does not; others may be upstream.
+        Fails = "fails",
+        /// What is on record, or stored, does not read back.
+        Unreadable = "unreadable",
     }
 }
 

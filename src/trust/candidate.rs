@@ -45,6 +45,17 @@ impl Material {
             Self::Bundle(_) => "bundle",
         }
     }
+
+    /// How many bytes it has.
+    pub fn size(&self) -> usize {
+        match self {
+            Self::Classic { payload: bytes, annotations }
+            | Self::ClassicAttestation { envelope: bytes, annotations } => {
+                bytes.len() + annotations.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>()
+            }
+            Self::Bundle(bytes) => bytes.len(),
+        }
+    }
 }
 
 /// Bytes in records that people may open with a database tool.

@@ -63,6 +63,8 @@ mod tests {
             GOOD.replace("wLvtxzBF", "wLvtxw=="),
             GOOD.replace("wLvtxzBF", "wLvtxzB"),
             GOOD.replace("— log.test", "— log.test+1"),
+            format!("{GOOD}— witness+1 AAAAAAAA\n"),
+            format!("{GOOD}—  AAAAAAAA\n"),
             GOOD.trim_end().to_owned(),
             format!("\n{GOOD}"),
             format!("{GOOD}\n"),

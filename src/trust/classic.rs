@@ -341,6 +341,8 @@ mod tests {
         let block = "-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----";
         assert_eq!(certificate(&format!("{block}\n")).unwrap(), ("MAA=".to_owned(), ""));
         assert!(certificate(&block.replace('\n', "")).is_err(), "one line");
+        assert!(certificate(&block.replacen('\n', "", 1)).is_err(), "no line of its own for the beginning");
+        assert!(certificate(&block.replace("=\n", "=")).is_err(), "no line of its own for the end");
         assert_eq!(certificate(&format!("{block}\n\0")).unwrap(), ("MAA=".to_owned(), "\0"));
     }
 

@@ -44,6 +44,15 @@ pub struct Demand {
     pub attestations_only: bool,
 }
 
+/// What stands for each part of a demand, in its order. Making them takes longer than all else that is done for a
+/// manifest whose verdict is in memory.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Ids {
+    pub(super) signers: Vec<Digest>,
+    /// Of each attestation: its own, and its signers'.
+    pub(super) attestations: Vec<(Digest, Vec<Digest>)>,
+}
+
 /// How many of the signers must have signed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -98,12 +107,19 @@ impl Demand {
 
     /// Whether the signers that are there suffice.
     pub(super) fn is_met(&self, is_there: impl Fn(&Signer, Digest) -> bool) -> bool {
-        !self.asks_for_a_signature() || met(self.require, &self.signers, is_there)
+        !self.asks_for_a_signature() || met(self.require, self.signers.iter().map(|one| (one, one.id())), is_there)
     }
 
     /// Whether the image itself must be signed. What asks for nothing at all still asks for that.
     pub fn asks_for_a_signature(&self) -> bool {
         !(self.attestations_only && self.attestations.iter().any(|demand| demand.about == About::Index))
+    }
+
+    /// What stands for each signer and attestation that it names.
+    pub(super) fn ids(&self) -> Ids {
+        let of = |signers: &[Signer]| signers.iter().map(Signer::id).collect::<Vec<_>>();
+        let attestations = self.attestations.iter().map(|asked| (asked.id(), of(&asked.signers)));
+        Ids { signers: of(&self.signers), attestations: attestations.collect() }
     }
 
     /// The names of the signers who are not there.

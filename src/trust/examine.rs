@@ -14,7 +14,7 @@ use super::demand::Demand;
 use super::key::KeySigner;
 use super::signer::{IdentitySigner, Signer};
 use super::statement::{COSIGN_SIGN_V1, Statement};
-use super::verdict::{AttestationSeen, CandidateReport, Check, Difference, Outcome, Reason, SignerSeen};
+use super::verdict::{AttestationSeen, CandidateReport, Check, Difference, Outcome, Reason, SignerSeen, quotable};
 use super::verifier::{self, Artifact, Failure, Proven, Tlog, Trust};
 
 /// What the candidate is checked against.
@@ -55,13 +55,13 @@ impl Checks {
     }
 
     fn add(&mut self, name: &str, outcome: Outcome, detail: String, reason: Option<Reason>) {
-        self.0.push(Check { name: name.to_owned(), outcome, detail, reason, difference: None });
+        self.0.push(Check { name: name.to_owned(), outcome, detail: quotable(&detail), reason, difference: None });
     }
 
     fn fail(&mut self, failure: Failure) {
         let Failure { check, reason, detail, difference } = failure;
         let (name, reason) = (check.to_owned(), Some(reason));
-        self.0.push(Check { name, outcome: Outcome::Failed, detail, reason, difference });
+        self.0.push(Check { name, outcome: Outcome::Failed, detail: quotable(&detail), reason, difference });
     }
 
     fn steps(&mut self, proven: &Proven) {

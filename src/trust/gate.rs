@@ -16,6 +16,10 @@ use super::proof::{Artefact, Verified};
 use super::signer::Signer;
 use super::verdict::{CandidateReport, Decision, Found, Looked, Reason, SignerSeen, Verdict};
 
+/// Most bytes of signatures in a record that the rule did not ask for: some ten bundles. Whoever may push
+/// can add any number of them.
+const OTHERS_MAX: usize = 128 * 1024;
+
 /// Everything that was found where signatures of one digest may lie.
 #[derive(Clone, Debug, Default)]
 pub struct Search {
@@ -118,8 +122,9 @@ pub fn attested_by(verdict: &Verdict, search: &Search) -> Vec<Candidate> {
 
 /// The refusal of a digest that the rule's deny list names.
 pub fn denied(rule: &Rule, digest: Digest) -> Option<Decision> {
-    let detail = format!("{digest} is on the deny list of rule \"{}\"", rule.name());
-    rule.terms().denied_digests.contains(&digest).then_some(Decision::Refused { reason: Reason::Denied, detail })
+    let detail = || format!("{digest} is on the deny list of rule \"{}\"", rule.name());
+    let refused = || Decision::Refused { reason: Reason::Denied, detail: detail() };
+    rule.terms().denied_digests.contains(&digest).then(refused)
 }
 
 /// A verdict as it is kept, together with the signatures that it rests on.
@@ -132,14 +137,32 @@ pub struct Recorded {
     pub verdict: Verdict,
     /// The candidates that satisfied the rule.
     pub proofs: Vec<Candidate>,
+    /// Others that were found beside them, as far as there is room: another rule may ask for these.
+    #[serde(default)]
+    pub others: Vec<Candidate>,
 }
 
 impl Recorded {
     /// What to keep of a judgement. `search` must be the one that was judged.
     pub fn of(verdict: &Verdict, search: &Search) -> Self {
-        let good = |at: usize| verdict.candidates.get(at).is_some_and(CandidateReport::counts);
-        let proofs = search.candidates.iter().enumerate().filter(|(at, _)| good(*at)).map(|(_, c)| c.clone()).collect();
-        Self { verdict: verdict.clone(), proofs }
+        let counts = |at: usize| verdict.candidates.get(at).is_some_and(CandidateReport::counts);
+        let (proofs, others): (Vec<_>, Vec<_>) = search.candidates.iter().enumerate().partition(|(at, _)| counts(*at));
+        let mut room = OTHERS_MAX;
+        let fits = |candidate: &&Candidate| {
+            let left = room.checked_sub(candidate.material.size());
+            room = left.unwrap_or(room);
+            left.is_some()
+        };
+        Self {
+            verdict: verdict.clone(),
+            proofs: proofs.into_iter().map(|(_, candidate)| candidate.clone()).collect(),
+            others: others.into_iter().map(|(_, candidate)| candidate).filter(fits).cloned().collect(),
+        }
+    }
+
+    /// A refusal. Nothing can be taken up from it, so no signatures are kept.
+    pub fn refusal(verdict: &Verdict) -> Self {
+        Self { verdict: verdict.clone(), proofs: Vec::new(), others: Vec::new() }
     }
 }
 
@@ -153,7 +176,7 @@ pub fn recall(
     recorded: Recorded,
     now: Timestamp,
 ) -> Option<Verified<Manifest>> {
-    let Recorded { verdict, proofs } = recorded;
+    let Recorded { verdict, proofs, .. } = recorded;
     let same = verdict.repository == *repository
         && verdict.digest == manifest.digest()
         && verdict.fingerprint == rule.fingerprint()
@@ -163,6 +186,30 @@ pub fn recall(
     }
     match judge(manifest, repository, rule, &Search { candidates: proofs, looked_at: verdict.looked_at }, now) {
         Judgement::Allow(verified) if verified.verdict().is_verified() => Some(verified),
+        _ => None,
+    }
+}
+
+/// Judges anew by the signatures of a record, under whatever rule holds now and without any network. The recorded
+/// verdict counts for nothing. `None` when these signatures do not suffice, which says nothing about the image:
+/// there may be others upstream.
+pub fn rejudge(
+    manifest: Manifest,
+    repository: &Repository,
+    rule: &Rule,
+    recorded: Recorded,
+    now: Timestamp,
+) -> Option<(Verified<Manifest>, Recorded)> {
+    let Recorded { verdict, proofs, others } = recorded;
+    if verdict.repository != *repository || verdict.digest != manifest.digest() {
+        return None;
+    }
+    let search = Search { candidates: proofs.into_iter().chain(others).collect(), looked_at: verdict.looked_at };
+    match judge(manifest, repository, rule, &search, now) {
+        Judgement::Allow(verified) if verified.verdict().is_verified() => {
+            let afresh = Recorded::of(verified.verdict(), &search);
+            Some((verified, afresh))
+        }
         _ => None,
     }
 }
@@ -182,19 +229,21 @@ pub fn still_stands(verdict: &Verdict, rule: &Rule, now: Timestamp) -> bool {
         (Some(_), None) => false,
     };
     let holds = |seen: &SignerSeen, signer: &Signer, id| seen.id == id && stands(signer, seen) && young(seen);
-    let attested = |asked: &AttestationDemand| {
-        let seen = || attesters(&verdict.candidates, asked);
+    let ids = rule.ids();
+    let attested = |(asked, (id, signers)): (&AttestationDemand, &(Digest, Vec<Digest>))| {
+        let seen = || attesters(&verdict.candidates, *id);
         // What is asked about platforms is in the verdicts on platforms only.
         let is_elsewhere = asked.about == About::Platform && seen().next().is_none();
-        is_elsewhere || met(asked.require, &asked.signers, |signer, id| seen().any(|seen| holds(seen, signer, id)))
+        let signers = asked.signers.iter().zip(signers.iter().copied());
+        is_elsewhere || met(asked.require, signers, |signer, id| seen().any(|seen| holds(seen, signer, id)))
     };
-    let signed = demand.is_met(|signer, id| signers.iter().any(|seen| holds(seen, signer, id)));
-    (signed || !demand.asks_for_a_signature()) && demand.attestations.iter().all(attested)
+    let wanted = demand.signers.iter().zip(ids.signers.iter().copied());
+    let signed = || met(demand.require, wanted, |signer, id| signers.iter().any(|seen| holds(seen, signer, id)));
+    (!demand.asks_for_a_signature() || signed()) && demand.attestations.iter().zip(&ids.attestations).all(attested)
 }
 
 /// Who was found to attest what is asked.
-fn attesters<'a>(reports: &'a [CandidateReport], asked: &AttestationDemand) -> impl Iterator<Item = &'a SignerSeen> {
-    let id = asked.id();
+fn attesters(reports: &[CandidateReport], id: Digest) -> impl Iterator<Item = &SignerSeen> {
     let found = reports.iter().flat_map(|report| &report.attestations).filter(move |seen| seen.demand == id);
     found.flat_map(|seen| &seen.signers)
 }
@@ -261,7 +310,9 @@ fn signed(demand: &Demand, reports: &[CandidateReport], looked_at: &[Looked]) ->
 /// Whether everything is attested that is asked about this digest.
 fn attested(subject: &Subject<'_>, reports: &[CandidateReport], looked_at: &[Looked]) -> Result<(), Decision> {
     let lacks = |asked: &&&AttestationDemand| {
-        !met(asked.require, &asked.signers, |_, id| attesters(reports, asked).any(|seen| seen.id == id))
+        let asked_id = asked.id();
+        let signers = asked.signers.iter().map(|signer| (signer, signer.id()));
+        !met(asked.require, signers, |_, id| attesters(reports, asked_id).any(|seen| seen.id == id))
     };
     let Some(lacking) = subject.attestations.iter().find(lacks) else { return Ok(()) };
     let is_of_type = |report: &&CandidateReport| {
@@ -318,12 +369,15 @@ fn refusal(reports: &[CandidateReport], looked_at: &[Looked], lack: Option<(Reas
 }
 
 /// Whether one of the signers, or every one, is there. Nobody is nobody.
-pub(super) fn met(require: Require, signers: &[Signer], is_there: impl Fn(&Signer, Digest) -> bool) -> bool {
-    let there = |signer: &Signer| is_there(signer, signer.id());
+pub(super) fn met<'a>(
+    require: Require,
+    mut signers: impl ExactSizeIterator<Item = (&'a Signer, Digest)>,
+    is_there: impl Fn(&Signer, Digest) -> bool,
+) -> bool {
     match require {
-        _ if signers.is_empty() => false,
-        Require::Any => signers.iter().any(there),
-        Require::All => signers.iter().all(there),
+        _ if signers.len() == 0 => false,
+        Require::Any => signers.any(|(signer, id)| is_there(signer, id)),
+        Require::All => signers.all(|(signer, id)| is_there(signer, id)),
     }
 }
 

@@ -36,7 +36,7 @@ pub use certificate::{CLAIMS, Certificate};
 pub use classic::PAYLOAD_MAX;
 pub use demand::{Demand, DockerReference, Formats, Require};
 pub use gate::{
-    Judgement, Recorded, Search, attested_by, denied, judge, judge_platform, pass_artefact, recall, refuse,
+    Judgement, Recorded, Search, attested_by, denied, judge, judge_platform, pass_artefact, recall, refuse, rejudge,
     still_stands,
 };
 pub use identity::{EXPRESSION_MAX, Expression, ExpressionError, Matcher};

@@ -8,7 +8,7 @@ use globset::{GlobBuilder, GlobMatcher};
 
 use crate::oci::{Digest, Registry, Repository};
 
-use super::demand::Demand;
+use super::demand::{Demand, Ids};
 
 /// Ordered rules. The first whose pattern matches a repository decides; where none matches, the
 /// answer is no.
@@ -27,6 +27,7 @@ pub struct Rule {
     enforcement: Enforcement,
     terms: Terms,
     fingerprint: Fingerprint,
+    ids: Ids,
 }
 
 /// What a rule says besides who must have signed.
@@ -147,7 +148,8 @@ impl Rule {
     pub fn new(name: String, patterns: Vec<Pattern>, enforcement: Enforcement) -> Self {
         let terms = Terms::default();
         let fingerprint = Fingerprint::of(&enforcement, &terms);
-        Self { name, patterns, enforcement, terms, fingerprint }
+        let ids = enforcement.demand().map(Demand::ids).unwrap_or_default();
+        Self { name, patterns, enforcement, terms, fingerprint, ids }
     }
 
     /// The same rule with these terms.
@@ -184,10 +186,12 @@ impl Rule {
 
     /// Who must have signed, unless the rule is off.
     pub fn demand(&self) -> Option<&Demand> {
-        match &self.enforcement {
-            Enforcement::Enforce(demand) | Enforcement::Audit(demand) => Some(demand),
-            Enforcement::Off(_) => None,
-        }
+        self.enforcement.demand()
+    }
+
+    /// What stands for each part of its demand.
+    pub(super) fn ids(&self) -> &Ids {
+        &self.ids
     }
 }
 
@@ -200,14 +204,18 @@ impl Enforcement {
             Self::Off(_) => "off",
         }
     }
+
+    fn demand(&self) -> Option<&Demand> {
+        match self {
+            Self::Enforce(demand) | Self::Audit(demand) => Some(demand),
+            Self::Off(_) => None,
+        }
+    }
 }
 
 impl Fingerprint {
     fn of(enforcement: &Enforcement, terms: &Terms) -> Self {
-        let demand = match enforcement {
-            Enforcement::Enforce(demand) | Enforcement::Audit(demand) => Some(demand),
-            Enforcement::Off(_) => None,
-        };
+        let demand = enforcement.demand();
         let rule = serde_json::json!({
             // Raise when the meaning of a check changes, so that older verdicts are judged again.
             "checks": 2,
@@ -290,6 +298,11 @@ mod tests {
         }
         assert!(Pattern::parse("localhost:5000/app").is_ok(), "a port is no tag");
         assert!(Pattern::parse("alpine").is_err());
+        let no_registry = PatternError::NoRegistry("-io/alpine".to_owned());
+        assert_eq!(Pattern::parse("-io/alpine").unwrap_err(), no_registry);
+        for good in ["docker.io/library/alpine", "*/library/alpine", "*.io/alpine", "registry.test/a", "127.0.0.1/a"] {
+            assert_eq!(Pattern::parse(good).unwrap().as_str(), good);
+        }
         assert!(matches!(Pattern::parse("ghcr.io/[").unwrap_err(), PatternError::Glob(_)));
     }
 }

@@ -1,5 +1,6 @@
 //! Trusted roots: the authorities and logs whose word counts.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -40,6 +41,8 @@ pub struct RootPart {
     pub name: String,
     /// Logs: the hex log ID. Authorities: the hex sha256 of their chain's first certificate.
     pub id: String,
+    /// The hex sha256 of all that is trusted in it: the log's key, or every certificate of the chain.
+    pub material: String,
     /// Not trusted for what happened before; without a bound if absent.
     pub valid_from: Option<Timestamp>,
     /// Not trusted for what happened after; without a bound if absent.
@@ -128,6 +131,17 @@ impl TrustRoot {
         self.0.parts.iter().any(|part| part.kind == kind)
     }
 
+    /// When its newest part began to count: roughly, how old the root is.
+    pub fn newest_start(&self) -> Option<Timestamp> {
+        self.0.parts.iter().filter_map(|part| part.valid_from).max()
+    }
+
+    /// From when on nothing new can be verified with it: the first moment at which a kind of authority or log that it
+    /// names has no part left that counts. `None`: no end is known.
+    pub fn expires(&self) -> Option<Timestamp> {
+        expires(&self.0.parts)
+    }
+
     /// The name of the part with this id.
     pub(super) fn part_name(&self, kind: PartKind, id: &str) -> Option<&str> {
         self.0.parts.iter().find(|part| part.kind == kind && part.id == id).map(|part| part.name.as_str())
@@ -163,25 +177,36 @@ impl PartKind {
 fn parts(root: &TrustedRoot) -> Vec<RootPart> {
     let mut parts = Vec::new();
     for one in &root.certificate_authorities {
-        let first = one.cert_chain.certificates.first().map(|first| first.raw_bytes.as_bytes());
+        let chain: Vec<_> = one.cert_chain.certificates.iter().map(|one| one.raw_bytes.as_bytes()).collect();
         let name = authority([&one.subject.organization, &one.subject.common_name], &one.uri);
-        parts.push(part(PartKind::CertificateAuthority, name, sha256(first), one.valid_for));
+        parts.push(part(PartKind::CertificateAuthority, name, chain_ids(&chain), one.valid_for));
     }
     for one in &root.ctlogs {
         let (key, kind) = (&one.public_key, PartKind::CertificateTransparencyLog);
-        parts.push(part(kind, one.base_url.clone(), hex::encode(one.log_id.key_id.as_bytes()), key.valid_for));
+        let ids = log_ids(one.log_id.key_id.as_bytes(), key.raw_bytes.as_bytes());
+        parts.push(part(kind, one.base_url.clone(), ids, key.valid_for));
     }
     for one in &root.tlogs {
         let (key, kind) = (&one.public_key, PartKind::TransparencyLog);
-        parts.push(part(kind, one.base_url.clone(), hex::encode(one.log_id.key_id.as_bytes()), key.valid_for));
+        let ids = log_ids(one.log_id.key_id.as_bytes(), key.raw_bytes.as_bytes());
+        parts.push(part(kind, one.base_url.clone(), ids, key.valid_for));
     }
     for one in &root.timestamp_authorities {
-        let first = one.cert_chain.certificates.first().map(|first| first.raw_bytes.as_bytes());
+        let chain: Vec<_> = one.cert_chain.certificates.iter().map(|one| one.raw_bytes.as_bytes()).collect();
         let uri = one.uri.as_deref().unwrap_or_default();
         let name = authority([&one.subject.organization, &one.subject.common_name], uri);
-        parts.push(part(PartKind::TimestampAuthority, name, sha256(first), one.valid_for));
+        parts.push(part(PartKind::TimestampAuthority, name, chain_ids(&chain), one.valid_for));
     }
     parts
+}
+
+fn expires(parts: &[RootPart]) -> Option<Timestamp> {
+    let mut last: BTreeMap<PartKind, Option<Timestamp>> = BTreeMap::new();
+    for part in parts {
+        let last = last.entry(part.kind).or_insert(part.valid_until);
+        *last = last.zip(part.valid_until).map(|(one, other)| one.max(other));
+    }
+    last.into_values().flatten().min()
 }
 
 fn authority(subject: [&Option<String>; 2], uri: &str) -> String {
@@ -189,15 +214,26 @@ fn authority(subject: [&Option<String>; 2], uri: &str) -> String {
     if subject.is_empty() { uri.to_owned() } else { format!("{} ({uri})", subject.join(" ")) }
 }
 
-fn sha256(certificate: Option<&[u8]>) -> String {
-    hex::encode(Sha256::digest(certificate.unwrap_or_default()))
+/// Id and material. Every certificate of a chain is trusted, not only the first; in DER each says where it ends.
+fn chain_ids(chain: &[&[u8]]) -> [String; 2] {
+    [sha256(chain.first().copied().unwrap_or_default()), sha256(&chain.concat())]
 }
 
-fn part(kind: PartKind, name: String, id: String, window: Option<TimeRange>) -> RootPart {
+/// Id and material.
+fn log_ids(id: &[u8], key: &[u8]) -> [String; 2] {
+    [hex::encode(id), sha256(key)]
+}
+
+fn sha256(bytes: &[u8]) -> String {
+    hex::encode(Sha256::digest(bytes))
+}
+
+fn part(kind: PartKind, name: String, [id, material]: [String; 2], window: Option<TimeRange>) -> RootPart {
     RootPart {
         kind,
         name,
         id,
+        material,
         valid_from: window.map(|window| window.start),
         valid_until: window.and_then(|window| window.end),
     }
@@ -217,6 +253,38 @@ mod tests {
             PartKind::TimestampAuthority,
         ] {
             assert!(root.has(kind), "no {}", kind.as_str());
+        }
+    }
+
+    #[test]
+    fn a_root_ends_with_the_first_kind_of_which_nothing_is_left() {
+        let part = |kind, until: Option<&str>| {
+            let window =
+                until.map(|until| TimeRange { start: Timestamp::UNIX_EPOCH, end: Some(until.parse().unwrap()) });
+            part(kind, String::new(), [String::new(), String::new()], window)
+        };
+        let (soon, later, latest) =
+            (Some("2030-01-01T00:00:00Z"), Some("2031-01-01T00:00:00Z"), Some("2032-01-01T00:00:00Z"));
+        let (log, authority) = (PartKind::TransparencyLog, PartKind::CertificateAuthority);
+        let ends = |parts: &[RootPart]| expires(parts).map(|time| time.to_string());
+        assert_eq!(ends(&[part(log, None), part(authority, soon), part(authority, None)]), None);
+        assert_eq!(ends(&[part(log, None), part(authority, soon), part(authority, later)]).as_deref(), later);
+        assert_eq!(ends(&[part(log, latest), part(authority, soon), part(authority, later)]).as_deref(), later);
+    }
+
+    #[test]
+    fn its_parts_are_told_apart_by_name_and_key() {
+        let root = TrustRoot::public_good().unwrap();
+        let ids: std::collections::BTreeSet<_> =
+            root.parts().iter().map(|part| (part.kind.as_str(), &part.id)).collect();
+        assert!(root.parts().len() > 4);
+        assert_eq!(ids.len(), root.parts().len(), "an id names one part");
+        assert!(root.parts().iter().all(|part| part.id.len() == 64));
+        for (kind, name) in [
+            ("certificate authority", "sigstore.dev sigstore (https://fulcio.sigstore.dev)"),
+            ("transparency log", "https://rekor.sigstore.dev"),
+        ] {
+            assert!(root.parts().iter().any(|part| (part.kind.as_str(), part.name.as_str()) == (kind, name)), "{name}");
         }
     }
 

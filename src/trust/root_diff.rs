@@ -9,7 +9,7 @@ pub struct RootDiff {
     pub added: Vec<RootPart>,
     /// No longer trusted at all.
     pub removed: Vec<RootPart>,
-    /// The same key or certificate under another name or with another window.
+    /// The same log or authority under another name, with another window, or with other keys or certificates.
     pub changed: Vec<Changed>,
 }
 
@@ -66,6 +66,7 @@ mod tests {
             kind: PartKind::TransparencyLog,
             name: format!("https://{id}.example"),
             id: id.to_owned(),
+            material: id.to_owned(),
             valid_from: None,
             valid_until: until.map(|time| time.parse().unwrap()),
         }
@@ -79,6 +80,36 @@ mod tests {
         assert_eq!(diff.added, [part("c", None)]);
         assert_eq!(diff.removed, [part("b", None)]);
         assert_eq!(diff.changed, [Changed { old: part("a", None), new: part("a", ENDS) }]);
+    }
+
+    /// A log's id and a chain's first certificate can stay while others come behind them, and all of them are trusted.
+    #[test]
+    fn other_material_under_the_same_id_is_a_change() {
+        let other = RootPart { material: "b".to_owned(), ..part("a", None) };
+        let diff = RootDiff::of(&[part("a", None)], std::slice::from_ref(&other));
+        assert_eq!(diff.changed, [Changed { old: part("a", None), new: other }]);
+    }
+
+    #[test]
+    fn one_difference_is_a_difference() {
+        let (one, none): (_, &[RootPart]) = ([part("a", None)], &[]);
+        assert!(RootDiff::of(&one, &one).is_empty());
+        for (old, new) in [(none, &one[..]), (&one, none), (&one, &[part("a", ENDS)])] {
+            assert!(!RootDiff::of(old, new).is_empty(), "{old:?} {new:?}");
+        }
+    }
+
+    #[test]
+    fn roots_differ_in_what_they_name() {
+        let root = |text: &str| TrustRoot::from_json("test", text.as_bytes()).unwrap();
+        let public = TrustRoot::public_good().unwrap();
+        let text = String::from_utf8(TrustRoot::public_good_json().to_vec()).unwrap();
+        assert!(RootDiff::between(&public, &root(&text)).is_empty());
+        let renamed = RootDiff::between(&public, &root(&text.replace("rekor.sigstore.dev", "rekor.example")));
+        let names: Vec<_> =
+            renamed.changed.iter().map(|part| (part.old.name.as_str(), part.new.name.as_str())).collect();
+        assert!(names.contains(&("https://rekor.sigstore.dev", "https://rekor.example")), "{names:?}");
+        assert!(renamed.added.is_empty() && renamed.removed.is_empty());
     }
 
     #[test]

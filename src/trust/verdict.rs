@@ -13,6 +13,10 @@ use crate::oci::{Digest, Repository};
 use super::policy::Fingerprint;
 use super::verifier::LogEntry;
 
+/// Longest detail of a check, in characters: more than any message shows. Details quote what was found, and anybody
+/// who may push can write half a megabyte there, thirty times over, into each verdict and its record.
+const DETAIL_MAX: usize = 2000;
+
 /// What was decided about one manifest of one repository under one rule, and on what evidence.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Verdict {
@@ -340,6 +344,27 @@ impl Check {
     }
 }
 
+/// A detail as it is kept: not endless, and without what steers a terminal or turns its text around.
+pub(super) fn quotable(detail: &str) -> String {
+    let steers = |c: char| {
+        let marks =
+            matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+        c.is_control() || marks
+    };
+    let (start, rest) = match detail.char_indices().nth(DETAIL_MAX) {
+        Some((end, _)) => (detail.get(..end).unwrap_or_default(), "…"),
+        None => (detail, ""),
+    };
+    let mut text = String::with_capacity(start.len());
+    for c in start.chars() {
+        match steers(c) {
+            true => text.extend(c.escape_debug()),
+            false => text.push(c),
+        }
+    }
+    text + rest
+}
+
 impl Verdict {
     /// Signed as demanded, whatever the mode.
     pub fn is_verified(&self) -> bool {
@@ -404,5 +429,19 @@ impl std::fmt::Display for Found {
             Self::Failed(why) => write!(f, "could not look: {why}"),
             Self::OverLimit(what) => write!(f, "over the limit: {what}"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_detail_is_bounded_and_steers_nothing() {
+        let honest = r"found `Zoë's \.yml`, expected `^é$`";
+        assert_eq!(quotable(honest), honest);
+        assert_eq!(quotable("a\u{1b}[31m\u{9b}b\u{202e}c\n"), r"a\u{1b}[31m\u{9b}b\u{202e}c\n");
+        assert_eq!(quotable(&"é".repeat(DETAIL_MAX)), "é".repeat(DETAIL_MAX));
+        assert_eq!(quotable(&"é".repeat(DETAIL_MAX + 1)), "é".repeat(DETAIL_MAX) + "…");
     }
 }

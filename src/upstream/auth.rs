@@ -177,6 +177,7 @@ impl Auth {
             accept: None,
             authorization: login.as_ref(),
             purpose: Purpose::Realm,
+            from: 0,
         };
         let answer = self.transport.send(&asked, request).await?;
         match answer.status().as_u16() {
@@ -230,6 +231,7 @@ impl Expiry<String, Arc<Grant>> for AsGranted {
 mod tests {
     use super::super::options::{Credentials, NetworkOptions, Proxy, UpstreamOptions};
     use super::*;
+    use crate::telemetry::Metrics;
     use proptest::prelude::*;
 
     fn auth(registry: &str, url: &str, realms: &[&str]) -> Auth {
@@ -237,7 +239,9 @@ mod tests {
         options.token_realms = realms.iter().map(|&realm| realm.to_owned()).collect();
         let network = NetworkOptions { proxy: Proxy::None, ..NetworkOptions::default() };
         let guard = Arc::new(Guard::new(&options, &network.proxy).unwrap());
-        let transport = Arc::new(Transport::new(&options, &network, Arc::clone(&guard)).unwrap());
+        let transport = Arc::new(
+            Transport::new(&options, &network, Arc::clone(&guard), Arc::new(Metrics::new()).upstream("a")).unwrap(),
+        );
         let logins = Logins::new(&Credentials::None, &options.registry);
         Auth::new(options.registry, options.url, transport, guard, logins)
     }

@@ -7,31 +7,43 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::Stream;
 use futures_util::stream::BoxStream;
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, Sleep};
 
 use super::error::{Asked, UpstreamError};
+use super::fair::Place;
 
 /// The bytes of a blob as they come. They are counted, but **not** hashed.
 ///
-/// Yields at most the claimed number of bytes, and ends (`None`) only if exactly that many came; else with
-/// one `Err`: `Cut` when the body ended early, `Lied` when more came, `TimedOut` on a stall or after the
-/// total time. After an error it is over. Dropping it closes the connection.
+/// Yields at most the claimed number of bytes, or those of them that were asked for, and ends (`None`) only
+/// if exactly that many came; else with one `Err`: `Cut` when the body ended early, `Lied` when more came,
+/// `TimedOut` on a stall or after the total time. After an error it is over. Dropping it closes the connection.
 pub struct BlobStream {
     asked: Asked,
-    claimed: u64,
+    wanted: Span,
     open: Option<Open>,
+}
+
+/// Which bytes of a blob are wanted, and which come.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Span {
+    /// Offset of the first byte that comes: `from`, or less where upstream does not know ranges.
+    pub(super) begins: u64,
+    /// Offset of the first byte that is wanted.
+    pub(super) from: u64,
+    /// Offset behind the last byte of both.
+    pub(super) size: u64,
 }
 
 struct Open {
     chunks: BoxStream<'static, Result<Bytes, UpstreamError>>,
+    /// Offset of the byte that comes next.
     seen: u64,
     stall_after: Duration,
     stall: Pin<Box<Sleep>>,
     /// Whether `stall` runs. It starts when a read waits, so a slow reader is no stall.
     waiting: bool,
     deadline: Pin<Box<Sleep>>,
-    _permit: Option<OwnedSemaphorePermit>,
+    _place: Option<Place>,
 }
 
 /// How long the bytes may take, and whose place they hold.
@@ -41,32 +53,53 @@ pub(super) struct Pace {
     /// When all must be here.
     pub(super) deadline: Instant,
     /// The place that is given back at the end.
-    pub(super) permit: Option<OwnedSemaphorePermit>,
+    pub(super) place: Option<Place>,
 }
 
 impl BlobStream {
     pub(super) fn new(
         asked: Asked,
         chunks: BoxStream<'static, Result<Bytes, UpstreamError>>,
-        claimed: u64,
+        wanted: Span,
         pace: Pace,
     ) -> Self {
-        let Pace { stall_after, deadline, permit } = pace;
+        let Pace { stall_after, deadline, place } = pace;
         let open = Open {
             chunks,
-            seen: 0,
+            seen: wanted.begins,
             stall_after,
             stall: Box::pin(tokio::time::sleep(stall_after)),
             waiting: false,
             deadline: Box::pin(tokio::time::sleep_until(deadline)),
-            _permit: permit,
+            _place: place,
         };
-        Self { asked, claimed, open: Some(open) }
+        Self { asked, wanted, open: Some(open) }
     }
 }
 
 impl Open {
     fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        asked: &Asked,
+        wanted: Span,
+    ) -> Poll<Option<Result<Bytes, UpstreamError>>> {
+        loop {
+            let mut chunk = std::task::ready!(self.poll_any(cx, asked, wanted.size));
+            if let Some(Ok(bytes)) = &mut chunk {
+                let start = self.seen - bytes.len() as u64;
+                let early = usize::try_from(wanted.from.saturating_sub(start)).unwrap_or(usize::MAX);
+                drop(bytes.split_to(early.min(bytes.len())));
+                if bytes.is_empty() && start < wanted.from {
+                    continue;
+                }
+            }
+            return Poll::Ready(chunk);
+        }
+    }
+
+    /// The next bytes, wanted or not.
+    fn poll_any(
         &mut self,
         cx: &mut Context<'_>,
         asked: &Asked,
@@ -119,10 +152,10 @@ impl Stream for BlobStream {
         let Some(open) = &mut this.open else {
             return Poll::Ready(None);
         };
-        let polled = match open.poll(cx, &this.asked, this.claimed) {
+        let polled = match open.poll(cx, &this.asked, this.wanted) {
             // All is here; how the connection ends is no longer of interest. The digest decides.
             Poll::Ready(Some(Err(UpstreamError::Cut { .. } | UpstreamError::TimedOut { .. })))
-                if open.seen == this.claimed =>
+                if open.seen == this.wanted.size =>
             {
                 Poll::Ready(None)
             }
@@ -137,6 +170,6 @@ impl Stream for BlobStream {
 
 impl std::fmt::Debug for BlobStream {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("BlobStream").field("asked", &self.asked).field("claimed", &self.claimed).finish_non_exhaustive()
+        f.debug_struct("BlobStream").field("asked", &self.asked).field("wanted", &self.wanted).finish_non_exhaustive()
     }
 }

@@ -9,26 +9,28 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 use http::header::{CONTENT_TYPE, HeaderName};
-use http::{HeaderValue, Method};
+use http::{HeaderValue, Method, StatusCode};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout_at};
 use url::Url;
 
 use super::auth::Auth;
-use super::body::{BlobStream, Pace};
+use super::body::{BlobStream, Pace, Span};
 use super::call::Ask;
+use super::circuit::Circuit;
 use super::credentials::Logins;
 use super::error::{Asked, SetupError, UpstreamError};
+use super::fair::FairPlaces;
 use super::guard::{Guard, host_of};
 use super::options::{NetworkOptions, UpstreamOptions};
 use super::referrers::Lately;
 use super::transport::{Answer, Transport};
 use crate::oci::{Claim, Digest, Manifest, Reference, Registry, Repository, Tag, media_type};
+use crate::telemetry::Metrics;
 
-/// Most requests for small things at one time, per upstream. More would only queue up over there.
-const REQUESTS_MAX: usize = 64;
-/// Most blobs at one time, per upstream. Counted apart: long downloads must not hold up tag checks.
-const BLOBS_MAX: usize = 64;
+/// Most questions that wait for a place: who waits behind them would be too late for a client. What asks goes on when its
+/// client has left, so without an end thousands of clients would take gigabytes.
+pub(super) const WAITING_MAX: usize = 8192;
 /// The time that any blob has, plus a second for each [`BLOB_BYTES_PER_SECOND`]. Slower is no service,
 /// but an attack or a broken line.
 const BLOB_TIME_BASE: Duration = Duration::from_secs(5 * 60);
@@ -43,22 +45,35 @@ pub(super) struct Client {
     registry: Registry,
     url: Url,
     read_timeout: Duration,
-    blobs: Arc<Semaphore>,
+    /// Counted apart from small things: long downloads must not hold up tag checks.
+    blobs: FairPlaces,
     pub(super) transport: Arc<Transport>,
     pub(super) guard: Arc<Guard>,
     pub(super) auth: Auth,
     pub(super) retries: u32,
-    pub(super) requests: Semaphore,
+    pub(super) requests: FairPlaces,
+    /// With those that wait for a place.
+    pub(super) crowd: Semaphore,
+    pub(super) circuit: Circuit,
     pub(super) without_referrers: Lately,
 }
 
 impl Client {
     /// Checks the settings and makes the HTTP client. Nothing is dialled.
-    pub(super) fn new(mut options: UpstreamOptions, network: &NetworkOptions) -> Result<Self, SetupError> {
+    pub(super) fn new(
+        mut options: UpstreamOptions,
+        network: &NetworkOptions,
+        metrics: &Arc<Metrics>,
+    ) -> Result<Self, SetupError> {
         check_url(&options)?;
         options.url.set_path(options.url.path().trim_end_matches('/').to_owned().as_str());
         let guard = Arc::new(Guard::new(&options, &network.proxy)?);
-        let transport = Arc::new(Transport::new(&options, network, Arc::clone(&guard))?);
+        let transport = Arc::new(Transport::new(
+            &options,
+            network,
+            Arc::clone(&guard),
+            metrics.upstream(options.registry.as_str()),
+        )?);
         let logins = Logins::new(&options.credentials, &options.registry);
         let auth = Auth::new(
             options.registry.clone(),
@@ -68,15 +83,17 @@ impl Client {
             logins,
         );
         Ok(Self {
+            circuit: Circuit::new(&options.registry),
             registry: options.registry,
             url: options.url,
             read_timeout: network.read_timeout,
-            blobs: Arc::new(Semaphore::new(BLOBS_MAX)),
+            blobs: FairPlaces::new(network.fetches_max),
             transport,
             guard,
             auth,
             retries: network.retries,
-            requests: Semaphore::new(REQUESTS_MAX),
+            requests: FairPlaces::new(network.requests_max),
+            crowd: Semaphore::new(network.requests_max.saturating_add(WAITING_MAX)),
             without_referrers: Lately::default(),
         })
     }
@@ -113,25 +130,32 @@ impl Client {
         self.call(&ask, |answer| read_manifest(answer, want, limit)).await
     }
 
-    /// Starts to fetch a blob; returns when the headers are here. The bytes are counted, **not** hashed:
-    /// that is the spool's work. The stream has 5 minutes, plus a second for each 32 KiB of its size.
+    /// Starts to fetch a blob from byte `from` on; returns when the headers are here. The bytes are counted,
+    /// **not** hashed: that is for whoever reads them. Each try asks the registry itself: the place that it
+    /// sent us to the last time may have moved or expired.
     ///
     /// # Errors
-    /// `Lied` at once when another length than `claim.size` is announced or the content is encoded; see
-    /// [`UpstreamError`] and [`BlobStream`]. May wait for one of 64 places. Cancel safe.
-    pub(super) async fn blob(&self, repository: &Repository, claim: Claim) -> Result<BlobStream, UpstreamError> {
-        let ask = self.ask_blob(repository, claim);
-        let deadline = Instant::now() + blob_time(claim.size);
-        let permit = timeout_at(deadline, Arc::clone(&self.blobs).acquire_owned())
+    /// `Lied` at once when another length than `claim.size` or another beginning than `from` is announced,
+    /// or the content is encoded; `TimedOut` at `deadline`; see [`UpstreamError`] and [`BlobStream`]. May
+    /// wait for its turn. Cancel safe.
+    pub(super) async fn blob_from(
+        &self,
+        repository: &Repository,
+        claim: Claim,
+        from: u64,
+        deadline: Instant,
+    ) -> Result<BlobStream, UpstreamError> {
+        let ask = Ask { from, ..self.ask_blob(repository, claim) };
+        let place = timeout_at(deadline, self.blobs.take(repository))
             .await
-            .map_err(|_| UpstreamError::TimedOut { asked: ask.asked.clone() })?
-            .expect("this semaphore is never closed");
+            .map_err(|_| UpstreamError::TimedOut { asked: ask.asked.clone() })?;
         let left = deadline.saturating_duration_since(Instant::now());
         let answer = self.call_for_stream(&ask, left).await?;
-        check_length(&answer, claim)?;
+        let begins = begins_at(&answer, claim, from)?;
         let asked = answer.asked().clone();
-        let pace = Pace { stall_after: self.read_timeout, deadline, permit: Some(permit) };
-        Ok(BlobStream::new(asked, answer.into_chunks().boxed(), claim.size, pace))
+        let pace = Pace { stall_after: self.read_timeout, deadline, place: Some(place) };
+        let wanted = Span { begins, from, size: claim.size };
+        Ok(BlobStream::new(asked, answer.into_chunks().boxed(), wanted, pace))
     }
 
     /// Fetches a whole blob into memory; its size and digest are those of `claim`.
@@ -165,7 +189,7 @@ impl Client {
         let prefix = self.url.path().trim_end_matches('/');
         url.set_path(&format!("{prefix}/v2/{}/{below}", repository.path()));
         let asked = Asked::new(what, host_of(&self.url));
-        Ask { repository, method: Method::GET, url, accept, asked }
+        Ask { repository, method: Method::GET, url, accept, asked, from: 0 }
     }
 
     fn ask_manifest<'a>(&self, repository: &'a Repository, reference: &Reference) -> Ask<'a> {
@@ -206,8 +230,8 @@ fn check_url(options: &UpstreamOptions) -> Result<(), SetupError> {
     Err(SetupError::Url { registry: options.registry.clone(), problem })
 }
 
-/// How long a blob of this size may take altogether.
-pub(super) fn blob_time(size: u64) -> Duration {
+/// How long a blob of this size may take altogether: 5 minutes, plus a second for each 32 KiB.
+pub fn blob_time(size: u64) -> Duration {
     BLOB_TIME_BASE.saturating_add(Duration::from_secs(size / BLOB_BYTES_PER_SECOND)).min(BLOB_TIME_MAX)
 }
 
@@ -243,6 +267,18 @@ async fn read_small(answer: Answer, claim: Claim) -> Result<Bytes, UpstreamError
         return Err(UpstreamError::Lied { asked, lie: format!("sends content that hashes to {got}") });
     }
     Ok(bytes)
+}
+
+/// Where the answer begins to a question for the bytes from `from` on: there, or at the beginning.
+fn begins_at(answer: &Answer, claim: Claim, from: u64) -> Result<u64, UpstreamError> {
+    if answer.status() != StatusCode::PARTIAL_CONTENT {
+        check_length(answer, claim)?;
+        return Ok(0);
+    }
+    match answer.content_range() {
+        Some((first, size)) if first == from && size.is_none_or(|size| size == claim.size) => Ok(from),
+        _ => Err(answer.lied(format!("was asked for the bytes from {from} on of {}, and sends others", claim.size))),
+    }
 }
 
 fn check_length(answer: &Answer, claim: Claim) -> Result<(), UpstreamError> {

@@ -39,6 +39,9 @@ impl fmt::Display for Asked {
     }
 }
 
+/// When to come back to an upstream that too many wait for.
+const CROWD_GONE_AFTER: Duration = Duration::from_secs(5);
+
 /// Why an upstream gave us nothing to use.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum UpstreamError {
@@ -70,6 +73,12 @@ pub enum UpstreamError {
         /// When to come back, if it said so.
         retry_after: Option<Duration>,
     },
+    /// So many wait to ask it that this one would come too late.
+    #[error("{asked}: too many questions wait for their turn")]
+    Crowded {
+        /// What was to be asked.
+        asked: Asked,
+    },
     /// Any other status than the wanted one.
     #[error("{asked}: answered with status {status}")]
     Unavailable {
@@ -87,6 +96,16 @@ pub enum UpstreamError {
         asked: Asked,
         /// Why.
         source: Cause,
+    },
+    /// It failed several times in a row, and this question was not put to it.
+    #[error("{asked}: not asked just now, since upstream failed several times in a row: {why}")]
+    Suspended {
+        /// What would have been asked.
+        asked: Asked,
+        /// How it failed last.
+        why: &'static str,
+        /// When it is worth another try.
+        retry_after: Duration,
     },
     /// Too long without an answer, between two bytes, or altogether.
     #[error("{asked}: timed out")]
@@ -139,10 +158,33 @@ pub enum UpstreamError {
 }
 
 impl UpstreamError {
+    /// How long to wait before asking once more, at least `backoff`; `None` when that is pointless, or
+    /// upstream wants a longer pause than anybody waits for.
+    pub fn pause(&self, backoff: Duration) -> Option<Duration> {
+        super::retry::delay(self, backoff)
+    }
+
     /// When the upstream wants us back, if it said so.
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::RateLimited { retry_after, .. } | Self::Unavailable { retry_after, .. } => *retry_after,
+            Self::Suspended { retry_after, .. } => Some(*retry_after),
+            Self::Crowded { .. } => Some(CROWD_GONE_AFTER),
+            _ => None,
+        }
+    }
+
+    /// In a few words, that upstream is away: it cannot be reached, is silent, broken or tired of us. `None` for an
+    /// answer to what was asked, be it a lie.
+    pub fn away(&self) -> Option<&'static str> {
+        match self {
+            Self::Unreachable { .. } => Some("it cannot be reached"),
+            Self::TimedOut { .. } => Some("it does not answer"),
+            Self::Cut { .. } => Some("it cuts its answers off"),
+            Self::RateLimited { .. } => Some("it answers with status 429: too many requests"),
+            // 501 is about the question.
+            Self::Unavailable { status: 500 | 502..=599, .. } => Some("it answers with a status of 5xx"),
+            Self::Suspended { why, .. } => Some(why),
             _ => None,
         }
     }

@@ -5,7 +5,7 @@ use url::Url;
 use super::challenge::Challenge;
 use super::guard::Guard;
 use super::options::{Proxy, UpstreamOptions};
-use super::referrers::Referrers;
+use super::referrers::{Annotations, Referrers};
 use super::{link, listing, redirect};
 use crate::oci::Tag;
 
@@ -19,7 +19,7 @@ const PAGE: &str = "https://reg.example/v2/a/b/tags/list?n=10";
 /// When it is no such page.
 pub fn referrers(page: &[u8], max: usize) -> Result<Referrers, String> {
     let mut found = Referrers::default();
-    found.add(page, max).map(|()| found)
+    found.add(page, max, Annotations::All).map(|()| found)
 }
 
 /// Reads a list of tags.

@@ -7,7 +7,8 @@
 //! From the outside in: [`Upstreams`] is the closed world of configured registries, [`Upstream`] what can
 //! be asked of one: of a registry (`client`, `referrers`, `listing`), or of a folder (`layout`). `signatures`
 //! looks for signatures in either. `call` runs a question with login (`auth`, `challenge`, `credentials`), redirects
-//! (`redirect`, `guard`, `address`) and retries (`retry`); `transport` is the only file that knows the
+//! (`redirect`, `guard`, `address`) and retries (`retry`); `circuit` holds questions back while an upstream fails, `fair`
+//! shares out the places at it; `transport` is the only file that knows the
 //! HTTP client.
 #![cfg_attr(not(test), warn(clippy::indexing_slicing))]
 
@@ -16,9 +17,11 @@ mod auth;
 mod body;
 mod call;
 mod challenge;
+mod circuit;
 mod client;
 mod credentials;
 mod error;
+mod fair;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 mod guard;
@@ -37,10 +40,12 @@ mod transport;
 mod upstreams;
 
 pub use body::BlobStream;
+pub use client::blob_time;
 pub use error::{Asked, Cause, SetupError, UpstreamError};
+pub use fair::{FairPlaces, Place};
 pub use layout::{Layout, NotOneImage};
 pub use listing::TagPage;
-pub use options::{Credentials, NetworkOptions, Proxy, UpstreamOptions};
+pub use options::{Credentials, Freshness, NetworkOptions, Proxy, UpstreamOptions};
 pub use referrers::Referrers;
 pub use signatures::{Collected, Found, Look, LookOutcome, Material, SignatureLimits, Wanted};
 pub use source::Upstream;

@@ -10,7 +10,7 @@ use crate::oci::{Registry, Repository};
 use crate::secret::Secret;
 
 /// One registry that we may ask.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UpstreamOptions {
     /// The name under which clients ask for it.
     pub registry: Registry,
@@ -30,6 +30,29 @@ pub struct UpstreamOptions {
     /// Where signatures of all its images lie, when that is not beside each image: what cosign is told
     /// with `COSIGN_REPOSITORY`. May be on another configured registry.
     pub signatures_in: Option<Repository>,
+    /// How old an answer about a tag may be.
+    pub freshness: Freshness,
+}
+
+/// How old an answer about where a tag leads may be. What it leads to passes the gate in any case.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Freshness {
+    /// So long it is used again without asking. Zero: it never is.
+    pub tag_ttl: Duration,
+    /// So long it is used where upstream is away. Zero: it never is.
+    pub stale_if_error: Duration,
+}
+
+impl Default for Freshness {
+    fn default() -> Self {
+        Self {
+            // One question for the HEAD and the GET of one pull and for a whole rollout; too short for somebody who
+            // pushes a tag and pulls it again to notice.
+            tag_ttl: Duration::from_secs(5),
+            // A night and the morning after.
+            stale_if_error: Duration::from_secs(24 * 60 * 60),
+        }
+    }
 }
 
 impl UpstreamOptions {
@@ -44,6 +67,7 @@ impl UpstreamOptions {
             token_realms: Vec::new(),
             redirect_hosts: Vec::new(),
             signatures_in: None,
+            freshness: Freshness::default(),
         }
     }
 
@@ -55,7 +79,7 @@ impl UpstreamOptions {
 }
 
 /// How we log in to a registry.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Credentials {
     /// Not at all.
     None,
@@ -71,7 +95,7 @@ pub enum Credentials {
 }
 
 /// How we reach the network; the same for all upstreams.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NetworkOptions {
     /// The HTTP proxy in between.
     pub proxy: Proxy,
@@ -81,6 +105,10 @@ pub struct NetworkOptions {
     pub read_timeout: Duration,
     /// How often a failed request is sent again.
     pub retries: u32,
+    /// Most requests for small things (tags, manifests, signatures) at one time, to each upstream.
+    pub requests_max: usize,
+    /// Most blobs at one time, from each upstream.
+    pub fetches_max: usize,
 }
 
 impl Default for NetworkOptions {
@@ -90,6 +118,9 @@ impl Default for NetworkOptions {
             connect_timeout: Duration::from_secs(5),
             read_timeout: Duration::from_secs(30),
             retries: 3,
+            // More would only queue up over there.
+            requests_max: 64,
+            fetches_max: 64,
         }
     }
 }
@@ -98,7 +129,7 @@ impl Default for NetworkOptions {
 ///
 /// A proxy resolves names itself, so the address rules then hold only for addresses written out in a
 /// redirect; the proxy has to refuse internal names.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub enum Proxy {
     /// `HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY`.
     Env,

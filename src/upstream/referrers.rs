@@ -8,6 +8,7 @@ use std::time::Duration;
 use http::header::CONTENT_TYPE;
 use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde_json::value::RawValue;
 use tokio::time::Instant;
 
 use super::client::Client;
@@ -15,13 +16,18 @@ use super::error::UpstreamError;
 use super::link;
 use super::listing::{Page, read_page};
 use super::transport::Answer;
-use crate::oci::{Descriptor, Digest, Platform, Repository, media_type};
+use crate::oci::{Descriptor, Digest, MANIFEST_MAX, Repository, media_type};
 
 /// Most pages of one list of referrers.
 const PAGES_MAX: usize = 4;
 /// Most annotations that are kept of one entry: a page must not grow to many times its size in memory.
 /// Real ones have up to five.
 const ANNOTATIONS_MAX: usize = 64;
+/// Most bytes of a list whose annotations are kept, as written. Clients read no index that is larger than a manifest.
+const KEPT_MAX: usize = MANIFEST_MAX;
+/// Longest media type, artefact type or [`Annotations::Only`] that is kept, in bytes as written. Media types have
+/// at most 255 (RFC 6838), and a thousand entries wait in memory until their search ends.
+const TEXT_MAX: usize = 512;
 /// How long an upstream is remembered as one without the referrers API. Long enough to spare a busy cache
 /// the round trip, short enough that an upgraded registry is soon asked as it should be.
 const REMEMBERED: Duration = Duration::from_secs(5 * 60);
@@ -35,6 +41,19 @@ pub struct Referrers {
     pub truncated: bool,
     /// How many entries name their content by a digest that we do not know, and are left out.
     pub unreadable: usize,
+    /// How many bytes of entries were kept with their annotations, as written.
+    pub(super) kept: usize,
+    /// How many entries are no descriptors, and are left out: what they should have named, nobody knows.
+    pub malformed: usize,
+}
+
+/// Which annotations of an entry are kept. Registries pass on what anybody wrote who may push.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Annotations {
+    /// Up to 64 of them.
+    All,
+    /// This one.
+    Only(&'static str),
 }
 
 /// Whether something happened within the last [`REMEMBERED`].
@@ -64,6 +83,7 @@ impl Client {
         repository: &Repository,
         subject: Digest,
         max: usize,
+        keep: Annotations,
     ) -> Result<Option<Referrers>, UpstreamError> {
         let mut ask = self.ask(
             repository,
@@ -85,7 +105,7 @@ impl Client {
                 self.without_referrers.note(page.is_none());
             }
             let Some(page) = page else { return Ok(None) };
-            found.add(&page.body, max).map_err(|why| UpstreamError::Lied {
+            found.add(&page.body, max, keep).map_err(|why| UpstreamError::Lied {
                 asked: ask.asked.clone(),
                 lie: format!("answers with no list of referrers: {why}"),
             })?;
@@ -120,9 +140,9 @@ impl Referrers {
     /// Adds a page's entries, up to `max` altogether. A list is no manifest: it has no digest, nobody
     /// signs it, and each thing that it names is looked at for itself. So it may be longer than an index,
     /// and one entry that we cannot read does not hide the others.
-    pub(super) fn add(&mut self, page: &[u8], max: usize) -> Result<(), String> {
+    pub(super) fn add(&mut self, page: &[u8], max: usize, keep: Annotations) -> Result<(), String> {
         let mut parser = serde_json::Deserializer::from_slice(page);
-        List { into: self, max }.deserialize(&mut parser).map_err(|error| error.to_string())?;
+        List { into: self, max, keep }.deserialize(&mut parser).map_err(|error| error.to_string())?;
         parser.end().map_err(|error| error.to_string())
     }
 }
@@ -131,6 +151,7 @@ impl Referrers {
 struct List<'a> {
     into: &'a mut Referrers,
     max: usize,
+    keep: Annotations,
 }
 
 /// Reads the entries; `null` is none, as some registries write an empty list.
@@ -160,7 +181,7 @@ impl<'de> Visitor<'de> for List<'_> {
                 return Err(A::Error::custom("`manifests` stands twice"));
             } else {
                 has_entries = true;
-                map.next_value_seed(Entries(List { into: self.into, max: self.max }))?;
+                map.next_value_seed(Entries(List { into: &mut *self.into, ..self }))?;
             }
         }
         if has_entries { Ok(()) } else { Err(A::Error::custom("`manifests` is missing")) }
@@ -187,12 +208,22 @@ impl<'de> Visitor<'de> for Entries<'_> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
-        let Self(List { into, max }) = self;
-        while into.descriptors.len().saturating_add(into.unreadable) < max {
-            match list.next_element::<Entry>()?.map(Entry::into_descriptor) {
-                None => return Ok(()),
-                Some(Some(descriptor)) => into.descriptors.push(descriptor),
-                Some(None) => into.unreadable += 1,
+        let Self(List { into, max, keep }) = self;
+        while into.descriptors.len() + into.unreadable + into.malformed < max {
+            let Some(entry) = list.next_element::<&RawValue>()? else { return Ok(()) };
+            if keep == Annotations::All {
+                into.kept += entry.get().len();
+                if into.kept > KEPT_MAX {
+                    into.truncated = true;
+                    break;
+                }
+            }
+            match serde_json::from_str::<Entry<'_>>(entry.get()) {
+                Err(_) => into.malformed += 1,
+                Ok(entry) => match entry.descriptor(keep) {
+                    Some(descriptor) => into.descriptors.push(descriptor),
+                    None => into.unreadable += 1,
+                },
             }
         }
         while list.next_element::<IgnoredAny>()?.is_some() {
@@ -202,59 +233,46 @@ impl<'de> Visitor<'de> for Entries<'_> {
     }
 }
 
-/// A descriptor whose digest may be of a kind that we do not know.
+/// A descriptor, of which only digest and size must be what they should: the rest is the words of whoever pushed
+/// the manifest, and some registries pass it on as it is.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Entry {
-    #[serde(default)]
-    media_type: String,
+struct Entry<'a> {
     digest: String,
     size: u64,
-    artifact_type: Option<String>,
-    platform: Option<Platform>,
-    annotations: Option<Annotations>,
+    #[serde(borrow)]
+    media_type: Option<&'a RawValue>,
+    artifact_type: Option<&'a RawValue>,
+    annotations: Option<&'a RawValue>,
 }
 
-impl Entry {
-    fn into_descriptor(self) -> Option<Descriptor> {
+impl Entry<'_> {
+    /// `None` when the digest is of a kind that we do not know.
+    fn descriptor(&self, keep: Annotations) -> Option<Descriptor> {
+        let short = |raw: &&RawValue| raw.get().len() <= TEXT_MAX;
         Some(Descriptor {
-            media_type: self.media_type,
+            media_type: self.media_type.filter(short).and_then(text).unwrap_or_default(),
             digest: self.digest.parse().ok()?,
             size: self.size,
-            artifact_type: self.artifact_type,
-            platform: self.platform,
-            annotations: self.annotations.map(|annotations| annotations.0),
+            artifact_type: self.artifact_type.filter(short).and_then(text),
+            platform: None,
+            annotations: self.annotations.and_then(|raw| annotations(raw, keep)),
         })
     }
 }
 
-/// The first [`ANNOTATIONS_MAX`] annotations.
-struct Annotations(BTreeMap<String, String>);
-
-impl<'de> Deserialize<'de> for Annotations {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(AnnotationsVisitor)
-    }
+fn text(raw: &RawValue) -> Option<String> {
+    serde_json::from_str(raw.get()).ok()
 }
 
-struct AnnotationsVisitor;
-
-impl<'de> Visitor<'de> for AnnotationsVisitor {
-    type Value = Annotations;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("annotations")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Annotations, A::Error> {
-        let mut kept = BTreeMap::new();
-        while kept.len() < ANNOTATIONS_MAX {
-            let Some((key, value)) = map.next_entry()? else { return Ok(Annotations(kept)) };
-            kept.insert(key, value);
-        }
-        while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-        Ok(Annotations(kept))
-    }
+/// Those annotations that are texts.
+fn annotations(raw: &RawValue, keep: Annotations) -> Option<BTreeMap<String, String>> {
+    let all: BTreeMap<String, &RawValue> = serde_json::from_str(raw.get()).ok()?;
+    let wanted = all.into_iter().filter(|(name, value)| match keep {
+        Annotations::All => true,
+        Annotations::Only(only) => name == only && value.get().len() <= TEXT_MAX,
+    });
+    Some(wanted.filter_map(|(name, value)| Some((name, text(value)?))).take(ANNOTATIONS_MAX).collect())
 }
 
 #[cfg(test)]
@@ -264,7 +282,7 @@ mod tests {
 
     fn read(page: &str, max: usize) -> Result<Referrers, String> {
         let mut found = Referrers::default();
-        found.add(page.as_bytes(), max).map(|()| found)
+        found.add(page.as_bytes(), max, Annotations::All).map(|()| found)
     }
 
     fn entry(content: &[u8]) -> String {
@@ -300,18 +318,63 @@ mod tests {
         assert_eq!((found.descriptors.len(), found.unreadable, found.truncated), (0, 1, true));
     }
 
+    /// Anybody who may push says what stands there, and not every registry looks at it.
+    #[test]
+    fn an_entry_that_is_no_descriptor_hides_no_other_entry() {
+        let good = entry(b"x");
+        for bad in ["1", "null", "\"x\"", "[]", "{}", &good.replace("\"size\":1", "\"size\":-1")] {
+            let found = read(&format!(r#"{{"manifests":[{bad},{good}]}}"#), 9).unwrap();
+            assert_eq!((found.descriptors.len(), found.malformed), (1, 1), "{bad}");
+            let found = read(&format!(r#"{{"manifests":[{bad},{good}]}}"#), 1).unwrap();
+            assert_eq!((found.descriptors.len(), found.malformed, found.truncated), (0, 1, true), "{bad}");
+        }
+        let deep = format!("{}{}", "[".repeat(500), "]".repeat(500));
+        for odd in ["1", "null", "{}", "[]", deep.as_str()] {
+            for (member, other) in [("\"b\"", odd), ("\"m\"", odd), ("{\"a\":\"b\"}", odd)] {
+                let found = read(&format!(r#"{{"manifests":[{}]}}"#, good.replace(member, other)), 9).unwrap();
+                assert_eq!(found.descriptors[0].digest, Digest::of(b"x"), "{member} is {other}");
+            }
+        }
+        let long = good.replace("\"m\"", &format!("\"{}\"", "m".repeat(TEXT_MAX)));
+        assert_eq!(read(&format!(r#"{{"manifests":[{long}]}}"#), 9).unwrap().descriptors[0].media_type, "");
+    }
+
+    #[test]
+    fn with_all_annotations_a_list_is_no_larger_than_a_manifest() {
+        let mut found = Referrers::default();
+        let large = entry(b"x").replace("\"b\"", &format!("\"{}\"", "b".repeat(KEPT_MAX / 4)));
+        for (kept, truncated) in [(2, false), (3, true), (3, true)] {
+            let page = format!(r#"{{"manifests":[{large},{large}]}}"#);
+            found.add(page.as_bytes(), 99, Annotations::All).unwrap();
+            assert_eq!((found.descriptors.len(), found.truncated), (kept, truncated));
+        }
+    }
+
+    /// What a search does not need must not wait in memory for its end.
+    #[test]
+    fn only_one_annotation_is_kept_where_only_one_is_wanted() {
+        let entry = entry(b"x").replace(r#""a":"b""#, r#""a":"b","c":"d""#);
+        let read = |entry: &str| {
+            let mut found = Referrers::default();
+            let page = format!(r#"{{"manifests":[{entry}]}}"#);
+            found.add(page.as_bytes(), 9, Annotations::Only("a")).unwrap();
+            found.descriptors.remove(0).annotations.unwrap()
+        };
+        assert_eq!(read(&entry), BTreeMap::from([("a".to_owned(), "b".to_owned())]));
+        assert!(read(&entry.replace("\"b\"", &format!("\"{}\"", "b".repeat(TEXT_MAX)))).is_empty());
+    }
+
     #[test]
     fn what_is_no_list_is_refused_and_an_empty_one_is_not() {
         for empty in [r#"{"manifests":[]}"#, r#"{"manifests":null}"#] {
             assert!(read(empty, 9).unwrap().descriptors.is_empty(), "{empty}");
         }
-        let size = entry(b"x").replace("\"size\":1", "\"size\":-1");
         let twice = r#"{"manifests":[],"manifests":[]}"#.to_owned();
         for bad in
-            ["", "[]", "{}", "null", "{\"manifests\":{}}", "{\"manifests\":[1]}", "<html>", "{\"manifests\":[]} x"]
+            ["", "[]", "{}", "null", "{\"manifests\":{}}", "{\"manifests\":[1}", "<html>", "{\"manifests\":[]} x"]
                 .map(str::to_owned)
                 .into_iter()
-                .chain([twice, format!(r#"{{"manifests":[{size}]}}"#)])
+                .chain([twice])
         {
             assert!(read(&bad, 9).is_err(), "{bad}");
         }
@@ -349,7 +412,7 @@ mod tests {
         ) {
             for text in [page, near.clone(), format!(r#"{{"manifests":[{near}]}}"#)] {
                 if let Ok(found) = read(&text, max) {
-                    prop_assert!(found.descriptors.len() + found.unreadable <= max);
+                    prop_assert!(found.descriptors.len() + found.unreadable + found.malformed <= max);
                 }
             }
         }

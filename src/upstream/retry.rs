@@ -22,8 +22,11 @@ const BELIEVED_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Runs `attempt` until it succeeds, fails for good, or was repeated `retries` times; for `longest` at most.
 ///
+/// An upstream that is known to fail is not waited for: then the first attempt's answer counts. What began while it
+/// still answered goes on, since it may have been a bad moment; it goes out no more often than the circuit lets it.
+///
 /// # Errors
-/// The last attempt's, or [`UpstreamError::TimedOut`]. Cancel safe if `attempt` is.
+/// The last attempt's that was made, or [`UpstreamError::TimedOut`]. Cancel safe if `attempt` is.
 pub(super) async fn run<T, F: Future<Output = Result<T, UpstreamError>>>(
     asked: &Asked,
     retries: u32,
@@ -37,15 +40,19 @@ pub(super) async fn run<T, F: Future<Output = Result<T, UpstreamError>>>(
         .with_jitter()
         .build();
     let tries = async {
+        let mut made: Option<UpstreamError> = None;
         loop {
-            let error = match attempt().await {
-                Ok(done) => return Ok(done),
-                Err(error) => error,
+            let error = match (attempt().await, made.take()) {
+                (Ok(done), _) => return Ok(done),
+                (Err(UpstreamError::Suspended { .. }), Some(made)) => made,
+                (Err(error @ UpstreamError::Suspended { .. }), None) => return Err(error),
+                (Err(error), _) => error,
             };
             let Some(delay) = delays.next().and_then(|backoff| delay(&error, backoff)) else {
                 return Err(error);
             };
             tracing::debug!(cause = in_full(&error), delay_ms = delay.as_millis(), "upstream failed, trying again");
+            made = Some(error);
             tokio::time::sleep(delay).await;
         }
     };
@@ -56,7 +63,7 @@ pub(super) async fn run<T, F: Future<Output = Result<T, UpstreamError>>>(
 }
 
 /// How long to wait before trying again; `None` if that is pointless or too long.
-fn delay(error: &UpstreamError, backoff: Duration) -> Option<Duration> {
+pub(super) fn delay(error: &UpstreamError, backoff: Duration) -> Option<Duration> {
     let passes = match error {
         UpstreamError::Unreachable { .. }
         | UpstreamError::TimedOut { .. }

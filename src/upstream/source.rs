@@ -1,15 +1,19 @@
 //! An upstream: a registry or a folder, and what may be asked of either.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::time::Instant;
 
 use super::body::BlobStream;
-use super::client::Client;
+use super::client::{Client, blob_time};
 use super::error::UpstreamError;
 use super::layout::Layout;
 use super::listing::TagPage;
-use super::referrers::Referrers;
+use super::options::Freshness;
+use super::referrers::{Annotations, Referrers};
 use super::signatures::{Collected, SignatureLimits, Wanted};
 use crate::oci::{Claim, Digest, MANIFEST_MAX, Manifest, Reference, Registry, Repository, Tag};
 
@@ -18,8 +22,10 @@ use crate::oci::{Claim, Digest, MANIFEST_MAX, Manifest, Reference, Registry, Rep
 #[derive(Debug)]
 pub struct Upstream {
     registry: Registry,
+    instance: u64,
     source: Arc<Source>,
     signatures_in: Option<Elsewhere>,
+    freshness: Freshness,
 }
 
 /// Where content really comes from.
@@ -39,13 +45,76 @@ pub(super) struct Elsewhere {
 }
 
 impl Upstream {
-    pub(super) fn new(registry: Registry, source: Arc<Source>, signatures_in: Option<Elsewhere>) -> Self {
-        Self { registry, source, signatures_in }
+    pub(super) fn new(
+        registry: Registry,
+        source: Arc<Source>,
+        signatures_in: Option<Elsewhere>,
+        freshness: Freshness,
+    ) -> Self {
+        static MADE: AtomicU64 = AtomicU64::new(0);
+        let instance = MADE.fetch_add(1, Ordering::Relaxed);
+        Self { registry, instance, source, signatures_in, freshness }
+    }
+
+    /// Tells it from others of the same name, which were there under another configuration: no answer of one of them
+    /// is an answer of another.
+    pub fn instance(&self) -> u64 {
+        self.instance
+    }
+
+    pub(super) fn source(&self) -> &Arc<Source> {
+        &self.source
+    }
+
+    /// Whether it is made of these very parts.
+    pub(super) fn is_made_of(&self, source: &Arc<Source>, signatures_in: Option<&Elsewhere>) -> bool {
+        let same_place = match (&self.signatures_in, signatures_in) {
+            (None, None) => true,
+            (Some(mine), Some(other)) => {
+                Arc::ptr_eq(&mine.source, &other.source) && mine.repository == other.repository
+            }
+            _ => false,
+        };
+        Arc::ptr_eq(&self.source, source) && same_place
     }
 
     /// The name under which it is configured.
     pub fn registry(&self) -> &Registry {
         &self.registry
+    }
+
+    /// How old an answer about a tag may be.
+    pub fn freshness(&self) -> Freshness {
+        self.freshness
+    }
+
+    /// How long to wait for an answer about a repository where an older one could do: a few seconds, or nothing while
+    /// upstream is known to be away.
+    pub fn patience(&self, repository: &Repository) -> Duration {
+        match self.source.as_ref() {
+            Source::Registry(client) => client.circuit.patience(repository.path()),
+            Source::Folder(_) => Duration::MAX,
+        }
+    }
+
+    /// That this patience ran out, so that others wait less for the same repository.
+    pub fn was_quiet(&self, repository: &Repository) {
+        if let Source::Registry(client) = self.source.as_ref() {
+            client.circuit.was_quiet(repository.path());
+        }
+    }
+
+    /// Whether it fails, so that one question a second goes out to it and the others fail at once.
+    pub fn is_suspended(&self) -> bool {
+        matches!(self.source.as_ref(), Source::Registry(client) if client.circuit.is_open())
+    }
+
+    /// How often what failed there is tried again.
+    pub fn retries(&self) -> usize {
+        match self.source.as_ref() {
+            Source::Registry(client) => usize::try_from(client.retries).unwrap_or(usize::MAX),
+            Source::Folder(_) => 0,
+        }
     }
 
     /// The folder, if it is one.
@@ -82,15 +151,30 @@ impl Upstream {
     }
 
     /// Starts to fetch a blob; returns when the headers are here. The bytes are counted, **not** hashed:
-    /// that is the spool's work. The stream has 5 minutes, plus a second for each 32 KiB of its size.
+    /// that is the spool's work. The stream has the time of [`blob_time`].
     ///
     /// # Errors
-    /// `Lied` at once when another length than `claim.size` is announced or the content is encoded; see
-    /// [`UpstreamError`] and [`BlobStream`]. May wait for one of 64 places. Cancel safe.
+    /// As [`Upstream::blob_from`].
     pub async fn blob(&self, repository: &Repository, claim: Claim) -> Result<BlobStream, UpstreamError> {
+        self.blob_from(repository, claim, 0, Instant::now() + blob_time(claim.size)).await
+    }
+
+    /// Starts to fetch a blob from byte `from` on, to be done by `deadline`.
+    ///
+    /// # Errors
+    /// `Lied` at once when another length than `claim.size` or another beginning than `from` is announced,
+    /// or the content is encoded; see [`UpstreamError`] and [`BlobStream`]. May wait for one of 64 places.
+    /// Cancel safe.
+    pub async fn blob_from(
+        &self,
+        repository: &Repository,
+        claim: Claim,
+        from: u64,
+        deadline: Instant,
+    ) -> Result<BlobStream, UpstreamError> {
         match self.source.as_ref() {
-            Source::Registry(client) => client.blob(repository, claim).await,
-            Source::Folder(layout) => layout.blob(claim).await,
+            Source::Registry(client) => client.blob_from(repository, claim, from, deadline).await,
+            Source::Folder(layout) => layout.blob_from(claim, from, deadline).await,
         }
     }
 
@@ -115,7 +199,7 @@ impl Upstream {
         subject: Digest,
         max: usize,
     ) -> Result<Option<Referrers>, UpstreamError> {
-        self.source.referrers(repository, subject, max).await
+        self.source.referrers(repository, subject, max, Annotations::All).await
     }
 
     /// Asks for tags: at most `n`, those behind `last`.
@@ -186,9 +270,10 @@ impl Source {
         repository: &Repository,
         subject: Digest,
         max: usize,
+        keep: Annotations,
     ) -> Result<Option<Referrers>, UpstreamError> {
         match self {
-            Self::Registry(client) => client.referrers(repository, subject, max).await,
+            Self::Registry(client) => client.referrers(repository, subject, max, keep).await,
             Self::Folder(layout) => layout.referrers(subject, max).map(Some),
         }
     }

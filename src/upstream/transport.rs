@@ -9,17 +9,24 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use futures_util::Stream;
 use futures_util::stream::{StreamExt as _, TryStreamExt as _};
-use http::header::{ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, HeaderName};
+use http::header::{
+    ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, HeaderName, RANGE,
+};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use tokio::time::Instant;
 use url::Url;
 
 use super::error::{Asked, Cause, SetupError, UpstreamError};
 use super::guard::{Guard, Purpose, Refused, host_of};
 use super::options::{NetworkOptions, Proxy, UpstreamOptions};
 use super::retry::retry_after;
+use crate::telemetry::{UpstreamMeter, UpstreamOutcome};
 
 /// Largest header list over HTTP/2; signed CDN locations are long, but not longer.
 const HEADERS_MAX: u32 = 64 * 1024;
+/// How soon a connection that nobody answers on is noticed, so that what is asked after an outage does not wait on one
+/// from before: HTTP/2 is asked for a sign of life so often, and has as long for it; TCP twice that for what is sent.
+const STILL_THERE: Duration = Duration::from_secs(5);
 /// What a body's buffer starts with: a claimed length alone costs us no memory.
 const FIRST_BUFFER: u64 = 64 * 1024;
 
@@ -29,6 +36,7 @@ pub(super) struct Transport {
     guard: Arc<Guard>,
     read_timeout: Duration,
     header_timeout: Duration,
+    meter: UpstreamMeter,
 }
 
 /// One request. GET and HEAD are all there is.
@@ -37,6 +45,8 @@ pub(super) struct Request<'a> {
     pub(super) url: &'a Url,
     pub(super) accept: Option<&'static str>,
     pub(super) authorization: Option<&'a HeaderValue>,
+    /// Only the bytes from here on.
+    pub(super) from: u64,
     /// Why the upstream may have named this URL; decides what a refused address is called.
     pub(super) purpose: Purpose,
 }
@@ -46,6 +56,7 @@ pub(super) struct Answer {
     response: reqwest::Response,
     asked: Asked,
     read_timeout: Duration,
+    meter: UpstreamMeter,
 }
 
 impl Transport {
@@ -53,6 +64,7 @@ impl Transport {
         options: &UpstreamOptions,
         network: &NetworkOptions,
         guard: Arc<Guard>,
+        meter: UpstreamMeter,
     ) -> Result<Self, SetupError> {
         let registry = || options.registry.clone();
         let mut certificates = Vec::new();
@@ -78,7 +90,7 @@ impl Transport {
             build(builder(network, &guard)?.tls_certs_merge(certificates))
         }?;
         let header_timeout = network.connect_timeout.saturating_add(network.read_timeout);
-        Ok(Self { client, guard, read_timeout: network.read_timeout, header_timeout })
+        Ok(Self { client, guard, read_timeout: network.read_timeout, header_timeout, meter })
     }
 
     /// Sends one request and waits for the headers of its answer, whatever the status.
@@ -86,12 +98,29 @@ impl Transport {
     /// # Errors
     /// `Unreachable`, `TimedOut` or `Blocked`. Cancel safe.
     pub(super) async fn send(&self, asked: &Asked, request: Request<'_>) -> Result<Answer, UpstreamError> {
+        let started = Instant::now();
+        let answered = self.exchange(asked, request).await;
+        let outcome = match &answered {
+            Ok(answer) => UpstreamOutcome::of_status(answer.status().as_u16()),
+            Err(UpstreamError::TimedOut { .. }) => UpstreamOutcome::TimedOut,
+            Err(UpstreamError::Blocked { .. }) => UpstreamOutcome::Blocked,
+            Err(_) => UpstreamOutcome::Unreachable,
+        };
+        self.meter.request(outcome, started.elapsed());
+        answered
+    }
+
+    async fn exchange(&self, asked: &Asked, request: Request<'_>) -> Result<Answer, UpstreamError> {
         let asked = asked.of(&host_of(request.url));
-        let mut headers = HeaderMap::with_capacity(3);
+        let mut headers = HeaderMap::with_capacity(4);
         headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         headers.insert(ACCEPT, HeaderValue::from_static(request.accept.unwrap_or("*/*")));
         if let Some(authorization) = request.authorization {
             headers.insert(AUTHORIZATION, authorization.clone());
+        }
+        if request.from > 0 {
+            let range = format!("bytes={}-", request.from);
+            headers.insert(RANGE, HeaderValue::try_from(range).expect("digits are a header value"));
         }
         let sent = self.client.request(request.method, request.url.clone()).headers(headers).send();
         let response = match tokio::time::timeout(self.header_timeout, sent).await {
@@ -102,14 +131,15 @@ impl Transport {
         if let Some(peer) = response.remote_addr() {
             self.guard.answered(request.url, peer);
         }
-        Ok(Answer { response, asked, read_timeout: self.read_timeout })
+        Ok(Answer { response, asked, read_timeout: self.read_timeout, meter: self.meter.clone() })
     }
 
     fn failed(&self, asked: Asked, url: &Url, purpose: Purpose, error: reqwest::Error) -> UpstreamError {
         if let Some(refused) = find::<Refused>(&error) {
             return UpstreamError::Blocked { asked, why: self.guard.explain(url, purpose, refused) };
         }
-        if error.is_timeout() {
+        // No connection in time is no connection; that says more than silence.
+        if error.is_timeout() && !error.is_connect() {
             return UpstreamError::TimedOut { asked };
         }
         if find::<rustls::Error>(&error).is_some_and(|tls| matches!(tls, rustls::Error::InvalidMessage(_))) {
@@ -142,6 +172,17 @@ impl Answer {
     /// The length that the answer promises.
     pub(super) fn length(&self) -> Option<u64> {
         self.header(&CONTENT_LENGTH)?.trim().parse().ok()
+    }
+
+    /// Where the body begins and how large the whole is (`*`: not said), as `Content-Range` has it.
+    pub(super) fn content_range(&self) -> Option<(u64, Option<u64>)> {
+        let (bounds, size) = self.header(&CONTENT_RANGE)?.trim().strip_prefix("bytes ")?.split_once('/')?;
+        let (first, _last) = bounds.split_once('-')?;
+        let size = match size {
+            "*" => None,
+            size => Some(size.parse().ok()?),
+        };
+        Some((first.parse().ok()?, size))
     }
 
     /// Refuses encoded content: its bytes are not the bytes that a digest names, and decoding it would
@@ -196,14 +237,16 @@ impl Answer {
             if (body.len() + chunk.len()) as u64 > limit {
                 return Err(too_large(&self.asked));
             }
+            self.meter.received(chunk.len());
             body.extend_from_slice(&chunk);
         }
     }
 
     /// The body as it comes. The errors' byte count is left to whoever counts.
     pub(super) fn into_chunks(self) -> impl Stream<Item = Result<Bytes, UpstreamError>> + Send + 'static {
-        let asked = self.asked;
-        self.response.bytes_stream().map_err(move |error| broken(asked.clone(), 0, error)).boxed()
+        let (asked, meter) = (self.asked, self.meter);
+        let chunks = self.response.bytes_stream().map_err(move |error| broken(asked.clone(), 0, error));
+        chunks.inspect_ok(move |chunk| meter.received(chunk.len())).boxed()
     }
 }
 
@@ -228,6 +271,9 @@ fn builder(network: &NetworkOptions, guard: &Arc<Guard>) -> Result<reqwest::Clie
         .referer(false)
         .connect_timeout(network.connect_timeout)
         .http2_max_header_list_size(HEADERS_MAX)
+        .http2_keep_alive_interval(STILL_THERE)
+        .http2_keep_alive_timeout(STILL_THERE)
+        .tcp_user_timeout(2 * STILL_THERE)
         .dns_resolver(Resolver(Arc::clone(guard)));
     Ok(match &network.proxy {
         Proxy::Env => builder,

@@ -9,11 +9,15 @@ use super::layout::Layout;
 use super::options::{NetworkOptions, UpstreamOptions};
 use super::source::{Elsewhere, Source, Upstream};
 use crate::oci::Registry;
+use crate::telemetry::Metrics;
 
 /// The closed world of configured registries.
 #[derive(Debug)]
 pub struct Upstreams {
     by_registry: BTreeMap<Registry, Arc<Upstream>>,
+    made_of: BTreeMap<Registry, UpstreamOptions>,
+    network: NetworkOptions,
+    metrics: Arc<Metrics>,
 }
 
 impl Upstreams {
@@ -23,28 +27,73 @@ impl Upstreams {
     /// # Errors
     /// The first setting that cannot be used.
     pub fn new(upstreams: Vec<UpstreamOptions>, network: NetworkOptions) -> Result<Self, SetupError> {
-        let mut sources = BTreeMap::new();
-        let mut signatures_in = BTreeMap::new();
+        Self::counted(upstreams, network, Arc::default())
+    }
+
+    /// As [`Self::new`]; what they are asked is counted.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn counted(
+        upstreams: Vec<UpstreamOptions>,
+        network: NetworkOptions,
+        metrics: Arc<Metrics>,
+    ) -> Result<Self, SetupError> {
+        Self::make(upstreams, network, metrics, None)
+    }
+
+    /// The upstreams of another configuration. One whose settings are the same is the same as before, with its
+    /// connections, its logins and what it learnt; the others are made anew.
+    ///
+    /// # Errors
+    /// As [`Self::new`]. Nothing has changed then.
+    pub fn renewed(&self, upstreams: Vec<UpstreamOptions>, network: NetworkOptions) -> Result<Self, SetupError> {
+        Self::make(upstreams, network, Arc::clone(&self.metrics), Some(self))
+    }
+
+    fn make(
+        upstreams: Vec<UpstreamOptions>,
+        network: NetworkOptions,
+        metrics: Arc<Metrics>,
+        before: Option<&Self>,
+    ) -> Result<Self, SetupError> {
+        let mut made_of = BTreeMap::new();
         for options in upstreams {
             let registry = options.registry.clone();
-            if let Some(repository) = options.signatures_in.clone() {
-                signatures_in.insert(registry.clone(), repository);
-            }
-            if sources.insert(registry.clone(), Arc::new(source(options, &network)?)).is_some() {
+            if made_of.insert(registry.clone(), options).is_some() {
                 return Err(SetupError::Twice { registry });
             }
         }
+        let before = before.filter(|before| before.network == network);
+        let mut sources = BTreeMap::new();
+        for (registry, options) in &made_of {
+            let same = before.filter(|before| before.made_of.get(registry) == Some(options));
+            let source = match same.and_then(|before| before.by_registry.get(registry)) {
+                Some(upstream) => Arc::clone(upstream.source()),
+                None => Arc::new(source(options.clone(), &network, &metrics)?),
+            };
+            sources.insert(registry.clone(), source);
+        }
         let mut by_registry = BTreeMap::new();
         for (registry, source) in &sources {
-            let elsewhere = signatures_in.remove(registry).map(|repository| {
+            let options = made_of.get(registry);
+            let elsewhere = options.and_then(|options| options.signatures_in.clone()).map(|repository| {
                 let source = sources.get(repository.registry()).map(Arc::clone);
                 let missing = SetupError::SignaturesIn { registry: registry.clone(), repository: repository.clone() };
                 source.ok_or(missing).map(|source| Elsewhere { source, repository })
             });
-            let upstream = Upstream::new(registry.clone(), Arc::clone(source), elsewhere.transpose()?);
-            by_registry.insert(registry.clone(), Arc::new(upstream));
+            let elsewhere = elsewhere.transpose()?;
+            let same = before.and_then(|before| before.get(registry));
+            let upstream = match same.filter(|same| same.is_made_of(source, elsewhere.as_ref())) {
+                Some(same) => same,
+                None => {
+                    let freshness = options.map(|options| options.freshness).unwrap_or_default();
+                    Arc::new(Upstream::new(registry.clone(), Arc::clone(source), elsewhere, freshness))
+                }
+            };
+            by_registry.insert(registry.clone(), upstream);
         }
-        Ok(Self { by_registry })
+        Ok(Self { by_registry, made_of, network, metrics })
     }
 
     /// The upstream for a registry, if one is configured. An exact match, port included.
@@ -58,17 +107,18 @@ impl Upstreams {
     }
 }
 
-fn source(options: UpstreamOptions, network: &NetworkOptions) -> Result<Source, SetupError> {
+fn source(options: UpstreamOptions, network: &NetworkOptions, metrics: &Arc<Metrics>) -> Result<Source, SetupError> {
     Ok(match &options.folder {
         Some(folder) => Source::Folder(Layout::open(folder)?),
-        None => Source::Registry(Box::new(Client::new(options, network)?)),
+        None => Source::Registry(Box::new(Client::new(options, network, metrics)?)),
     })
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::options::Proxy;
+    use super::super::options::{Credentials, Proxy};
     use super::*;
+    use crate::secret::Secret;
 
     fn make(upstreams: &[(&str, &str)]) -> Result<Upstreams, SetupError> {
         let upstreams = upstreams
@@ -121,6 +171,34 @@ mod tests {
             };
             assert_eq!((seen("a"), seen("b")), (Some(there.to_owned()), None));
         }
+    }
+
+    #[test]
+    fn what_did_not_change_stays_the_same_upstream() {
+        let named =
+            |name: &str| UpstreamOptions::new(name.parse().unwrap(), format!("https://{name}").parse().unwrap());
+        let signed_in = |options: UpstreamOptions, place: &str| {
+            let repository = crate::oci::Repository::new(place.parse().unwrap(), "signatures").unwrap();
+            UpstreamOptions { signatures_in: Some(repository), ..options }
+        };
+        let network = || NetworkOptions { proxy: Proxy::None, ..NetworkOptions::default() };
+        let before = Upstreams::new(vec![named("a"), signed_in(named("b"), "c"), named("c")], network()).unwrap();
+        let instance =
+            |upstreams: &Upstreams, name: &str| upstreams.get(&name.parse().unwrap()).map(|one| one.instance());
+        let same = |after: &Upstreams| -> String {
+            let kept = |name: &&str| instance(&before, name).is_some_and(|one| instance(after, name) == Some(one));
+            ["a", "b", "c", "d"].into_iter().filter(kept).collect()
+        };
+        let after = |upstreams| before.renewed(upstreams, network()).unwrap();
+        assert_eq!(same(&after(vec![named("a"), signed_in(named("b"), "c"), named("c")])), "abc");
+        assert_eq!(same(&after(vec![named("a"), named("d")])), "a");
+        let moved = UpstreamOptions { url: "https://elsewhere".parse().unwrap(), ..named("c") };
+        let after_move = after(vec![named("a"), signed_in(named("b"), "c"), moved]);
+        assert_eq!(same(&after_move), "a", "b's signatures lie in c");
+        let password = Credentials::Basic { username: "me".to_owned(), password: Secret::new("new") };
+        assert_eq!(same(&after(vec![UpstreamOptions { credentials: password, ..named("a") }])), "");
+        let patient = NetworkOptions { retries: 9, ..network() };
+        assert_eq!(same(&before.renewed(vec![named("a")], patient).unwrap()), "");
     }
 
     #[test]

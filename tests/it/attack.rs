@@ -3,14 +3,14 @@
 use std::io::Write as _;
 use std::os::unix::fs::FileExt as _;
 
-use assay::demo::{Document, ImageBuilder, Signer};
+use assay::demo::{BundleSignature, Document, ImageBuilder, Signer, Statement};
 use assay::oci::media_type::{OCI_INDEX, OCI_MANIFEST};
 use assay::oci::{Claim, Digest};
 use assay::store::DiskStore;
 use assay::trust::{Enforcement, Policy, danger};
 use bytes::Bytes;
 use http::{Method, StatusCode};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::pull::image;
 use crate::support::client::{Http, get, send};
@@ -88,7 +88,7 @@ async fn a_shared_layer_is_found_in_the_image_that_is_verified_today() {
         assert_eq!(get(proxy.address, &proxy.manifest_path("app", "1.0")).await.status, StatusCode::OK);
     }
     let proxy = Setup::new(signed_by(&new)).start_in(&upstream, proxy.stop().await).await;
-    assert!(get(proxy.address, &proxy.blob_path("app", base)).await.is_refusal("NOT_NAMED"));
+    assert!(get(proxy.address, &proxy.blob_path("app", base)).await.is_refusal("UNTRUSTED_KEY"));
     upstream.registry().push_artefact("app", &new.bundle(builds.last().unwrap()));
     assert_eq!(get(proxy.address, &proxy.manifest_path("app", "1.0")).await.status, StatusCode::OK);
     let got = get(proxy.address, &proxy.blob_path("app", base)).await;
@@ -280,7 +280,7 @@ async fn artefacts_that_name_a_platform_hide_no_index_that_vouches_for_it() {
     let (upstream, signer, app) = (NastyUpstream::start().await, Signer::generate().unwrap(), image("nested"));
     upstream.registry().push_image("app", "inner", &app);
     let entry = |document: &Document| json!({ "mediaType": document.media_type, "digest": document.digest, "size": document.bytes.len() });
-    let index = |entries: Vec<serde_json::Value>, note: usize| {
+    let index = |entries: Vec<Value>, note: usize| {
         let annotations = json!({ "n": note.to_string() });
         let index =
             json!({ "schemaVersion": 2, "mediaType": OCI_INDEX, "annotations": annotations, "manifests": entries });
@@ -305,4 +305,105 @@ async fn artefacts_that_name_a_platform_hide_no_index_that_vouches_for_it() {
     let proxy = Setup::new(signed_by(&signer)).start_in(&upstream, proxy.stop().await).await;
     let got = get(proxy.address, &proxy.manifest_path("app", platform.digest)).await;
     assert_eq!(got.status, StatusCode::OK, "{}", got.message());
+}
+
+/// Registries pass on in their lists what anybody wrote who may push, and not every one looks at it.
+#[tokio::test]
+async fn what_else_a_list_of_referrers_holds_hides_no_signature() {
+    let (upstream, signer, good) = (NastyUpstream::start().await, Signer::generate().unwrap(), image("good"));
+    upstream.registry().push_image("app", "1.0", &good);
+    let bundle = signer.bundle(&good.index);
+    upstream.registry().push_artefact("app", &bundle);
+    let list = |entries: &[&Value]| {
+        let list = json!({ "schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": entries });
+        upstream.behave();
+        upstream.misbehave(PathMatch::referrers(), Misbehaviour::Replace(Document::json(OCI_INDEX, &list)));
+    };
+    let honest = json!(bundle.manifest.descriptor());
+    let junk = |member: &str, value: Value| {
+        let mut entry = json!({ "mediaType": OCI_MANIFEST, "digest": Digest::of(b"junk"), "size": 9 });
+        entry[member] = value;
+        entry
+    };
+    let odd = [
+        junk("annotations", json!({ "a": null })),
+        junk("annotations", json!([])),
+        junk("artifactType", json!(1)),
+        junk("mediaType", json!(null)),
+        junk("platform", json!("none")),
+        junk("size", json!(-1)),
+        junk("digest", json!(null)),
+        json!(null),
+    ];
+    for odd in &odd {
+        list(&[odd, &honest]);
+        let proxy = Proxy::start(&upstream, &signer).await;
+        let got = get(proxy.address, &proxy.manifest_path("app", "1.0")).await;
+        assert_eq!(got.status, StatusCode::OK, "{odd}: {}", got.message());
+    }
+    // Where it is all there is, nobody knows what it should have named.
+    list(&[&odd[7]]);
+    let proxy = Proxy::start(&upstream, &signer).await;
+    let got = get(proxy.address, &proxy.manifest_path("app", "1.0")).await;
+    assert_eq!(got.status, StatusCode::SERVICE_UNAVAILABLE, "{}", got.message());
+}
+
+/// A scanner attests each night what it found, as a bundle like the signature's.
+#[tokio::test]
+async fn a_signature_is_found_behind_more_attestations_than_are_read() {
+    let (upstream, signer, good) = (NastyUpstream::start().await, Signer::generate().unwrap(), image("good"));
+    upstream.registry().push_image("app", "1.0", &good);
+    for night in 0..40 {
+        let scan = json!({ "night": night });
+        let scan = Statement::attestation(good.index.digest, "https://cosign.sigstore.dev/attestation/vuln/v1", scan);
+        let bundle = BundleSignature::of(&signer, &scan).referrer(&good.index).artefact();
+        upstream.registry().push_artefact("app", &bundle);
+    }
+    let proxy = Proxy::start(&upstream, &signer).await;
+    let path = proxy.manifest_path("app", "1.0");
+    let got = get(proxy.address, &path).await;
+    assert!(got.is_refusal("NOT_A_SIGNATURE") && got.message().contains("not everything was read"), "{got:?}");
+    upstream.registry().push_artefact("app", &signer.bundle(&good.index));
+    let got = get(proxy.address, &path).await;
+    assert_eq!(got.status, StatusCode::OK, "{}", got.message());
+}
+
+/// While nothing was enforced, many images were let through that name the same layer.
+#[tokio::test]
+async fn images_that_were_let_through_hide_none_that_is_verified() {
+    let (upstream, signer, good) = (NastyUpstream::start().await, Signer::generate().unwrap(), image("good"));
+    let platform = good.platform("amd64").unwrap().clone();
+    let (child, layer) = (platform.manifest.digest, platform.layers[0].clone());
+    let push = |tag: &str, image: &assay::demo::BuiltImage| {
+        upstream.registry().push_image("app", tag, image);
+        upstream.registry().push_artefact("app", &signer.bundle(&image.index));
+    };
+    push("1.0", &good);
+    let audit = Enforcement::Audit(demand(&[&signer]));
+    let proxy = Setup::new(Policy::new(vec![rule("test", "**", audit)], None)).start(&upstream).await;
+    let config = upstream.registry().put_blob("app", "{}");
+    for n in 0..20 {
+        let unsigned = json!({
+            "schemaVersion": 2, "mediaType": OCI_MANIFEST, "annotations": { "n": n.to_string() },
+            "config": { "mediaType": "application/vnd.oci.image.config.v1+json", "digest": config, "size": 2 },
+            "layers": [{ "mediaType": "application/vnd.oci.image.layer.v1.tar", "digest": layer.digest, "size": layer.bytes.len() }],
+        });
+        let tag = format!("unsigned-{n}");
+        upstream.registry().put_manifest("app", &tag, Document::json(OCI_MANIFEST, &unsigned));
+        assert_eq!(get(proxy.address, &proxy.manifest_path("app", &tag)).await.status, StatusCode::OK);
+    }
+    let proxy = Setup::new(signed_by(&signer)).start_in(&upstream, proxy.stop().await).await;
+    for reference in ["1.0".to_owned(), child.to_string()] {
+        assert_eq!(get(proxy.address, &proxy.manifest_path("app", reference)).await.status, StatusCode::OK);
+    }
+    // Later ones, more than are opened in search of a layer.
+    for n in 0..8 {
+        let tag = format!("later-{n}");
+        push(&tag, &image(&tag));
+        assert_eq!(get(proxy.address, &proxy.manifest_path("app", &tag)).await.status, StatusCode::OK);
+    }
+    let proxy = Setup::new(signed_by(&signer)).start_in(&upstream, proxy.stop().await).await;
+    let got = get(proxy.address, &proxy.blob_path("app", layer.digest)).await;
+    assert!(got.status == StatusCode::OK && got.body == layer.bytes, "{}", got.message());
+    assert!(get(proxy.address, &proxy.blob_path("app", config)).await.is_refusal("NOT_NAMED"));
 }

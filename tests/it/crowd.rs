@@ -68,6 +68,32 @@ async fn fifty_clients_who_ask_for_the_tag_cost_one_judgement() {
     assert_eq!(upstream.count(&PathMatch::referrers()), 1);
 }
 
+/// By tag, by the index's digest, by the platform's: other ways to the same layer, and one fetch.
+#[tokio::test(flavor = "multi_thread")]
+async fn whatever_reference_led_there_a_layer_is_fetched_once() {
+    let (upstream, proxy, image) = cold(2_000_000).await;
+    let platform = image.platform("amd64").unwrap();
+    let layer = platform.layers[0].clone();
+    let gate = Gate::new();
+    upstream.misbehave(PathMatch::blob(layer.digest), Misbehaviour::HoldAfter(500_000, gate.clone()));
+    let [index, child] = [image.index.digest, platform.manifest.digest].map(|digest| digest.to_string());
+    let ways: [&[&str]; 4] = [&["1.0", &child], &[&index, &child], &["1.0"], &["1.0", &index, &child]];
+    let pull = async |references: &[&str]| {
+        for reference in references {
+            let got = get(proxy.address, &proxy.manifest_path("app", reference)).await;
+            assert_eq!(got.status, StatusCode::OK, "{references:?}: {}", got.message());
+        }
+        get(proxy.address, &proxy.blob_path("app", layer.digest)).await
+    };
+    let open = async {
+        gate.wait_started(1).await;
+        gate.release();
+    };
+    let (answers, ()) = tokio::join!(join_all(ways.into_iter().map(pull)), open);
+    assert!(answers.iter().all(|got| got.complete && got.body == layer.bytes));
+    assert_eq!(upstream.count(&PathMatch::blob(layer.digest).get()), 1);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_fetch_outlives_the_client_that_started_it() {
     let (upstream, proxy, image) = cold(2_000_000).await;

@@ -6,7 +6,9 @@
 
 mod allowed;
 mod artefacts;
+mod attested;
 mod claims;
+mod denied;
 mod keys;
 mod outcomes;
 mod payloads;

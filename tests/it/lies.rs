@@ -2,6 +2,7 @@
 //! blob, and nothing is left on disk.
 
 use assay::demo::{BuiltImage, ImageBuilder, Signer};
+use futures_util::future::join_all;
 use http::{Method, StatusCode};
 
 use crate::support::client::{Http, get, head, send};
@@ -24,46 +25,60 @@ async fn admitted(size: usize) -> (NastyUpstream, Proxy, BuiltImage) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_never_holds_a_complete_bad_blob() {
-    for size in SIZES {
-        let lies = [
-            Misbehaviour::CorruptFirst,
-            Misbehaviour::CorruptLast,
-            Misbehaviour::Shorter(size / 2),
-            Misbehaviour::CutAfter(size / 2),
-            Misbehaviour::EndAfter(size / 2),
-            Misbehaviour::Longer(10),
-            Misbehaviour::Endless,
-            Misbehaviour::StallAfter(size / 2),
-            Misbehaviour::Close,
-            Misbehaviour::HtmlPage,
-            Misbehaviour::Gzip,
-            Misbehaviour::Status(500),
-        ];
-        let (upstream, proxy, image) = admitted(size).await;
-        let layer = image.platform("amd64").unwrap().layers[0].clone();
-        let path = proxy.blob_path("app", layer.digest);
-        for lie in lies {
-            for http in [Http::One, Http::Two] {
-                upstream.behave();
-                upstream.misbehave(PathMatch::blob(layer.digest), lie.clone());
-                let got = send(proxy.address, http, Method::GET, &path, &[]).await;
-                let holds_it = got.complete && got.status == StatusCode::OK;
-                assert!(!holds_it, "{lie:?} over {http:?} with {size} bytes: complete");
-                if got.status == StatusCode::OK {
-                    assert!(
-                        got.body.len() + 64 * 1024 <= layer.bytes.len(),
-                        "{lie:?}: {} bytes left early",
-                        got.body.len()
-                    );
-                }
-                assert!(!proxy.has(layer.digest), "{lie:?}: stored");
-                assert_eq!(proxy.spooled(), 0, "{lie:?}: something was left behind");
+    join_all(SIZES.map(no_complete_bad_blob_of)).await;
+}
+
+async fn no_complete_bad_blob_of(size: usize) {
+    let half = size / 2;
+    // How the first answer breaks off, if it does, and what every later one is.
+    let lies = [
+        (None, Misbehaviour::CorruptFirst),
+        (None, Misbehaviour::CorruptLast),
+        (None, Misbehaviour::Shorter(half)),
+        (None, Misbehaviour::Longer(10)),
+        (None, Misbehaviour::Endless),
+        (None, Misbehaviour::Close),
+        (None, Misbehaviour::HtmlPage),
+        (None, Misbehaviour::Gzip),
+        (None, Misbehaviour::Status(500)),
+        (None, Misbehaviour::CutAfter(0)),
+        (Some(Misbehaviour::CutAfter(half)), Misbehaviour::Close),
+        (Some(Misbehaviour::EndAfter(half)), Misbehaviour::Status(404)),
+        (Some(Misbehaviour::StallAfter(half)), Misbehaviour::Status(500)),
+        (Some(Misbehaviour::CutAfter(half)), Misbehaviour::CorruptFirst),
+        (Some(Misbehaviour::CutAfter(half)), Misbehaviour::CorruptLast),
+        (Some(Misbehaviour::CutAfter(half)), Misbehaviour::OtherPart),
+        (Some(Misbehaviour::CutAfter(half)), Misbehaviour::ShiftedPart),
+        (Some(Misbehaviour::CutAfter(half)), Misbehaviour::Gzip),
+        (Some(Misbehaviour::CutAfter(half)), Misbehaviour::Endless),
+    ];
+    let (upstream, proxy, image) = admitted(size).await;
+    let layer = image.platform("amd64").unwrap().layers[0].clone();
+    let path = proxy.blob_path("app", layer.digest);
+    for (first, lie) in lies {
+        for http in [Http::One, Http::Two] {
+            upstream.behave();
+            upstream.misbehave(PathMatch::blob(layer.digest), lie.clone());
+            if let Some(first) = &first {
+                upstream.misbehave_times(1, PathMatch::blob(layer.digest), first.clone());
             }
+            let got = send(proxy.address, http, Method::GET, &path, &[]).await;
+            let holds_it = got.complete && got.status == StatusCode::OK;
+            assert!(!holds_it, "{lie:?} over {http:?} with {size} bytes: complete");
+            if got.status == StatusCode::OK {
+                assert!(
+                    got.body.len() + 64 * 1024 <= layer.bytes.len(),
+                    "{lie:?}: {} bytes left early",
+                    got.body.len()
+                );
+            }
+            assert!(!proxy.has(layer.digest), "{lie:?}: stored");
+            assert_eq!(proxy.spooled(), 0, "{lie:?}: something was left behind");
         }
-        upstream.behave();
-        let got = get(proxy.address, &path).await;
-        assert!(got.complete && got.body == layer.bytes, "the sibling without a lie");
     }
+    upstream.behave();
+    let got = get(proxy.address, &path).await;
+    assert!(got.complete && got.body == layer.bytes, "the sibling without a lie");
 }
 
 #[tokio::test]

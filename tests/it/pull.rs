@@ -12,7 +12,7 @@ pub fn image(greeting: &str) -> BuiltImage {
 }
 
 /// Pulls everything below a platform's manifest and holds it against the original.
-async fn pull_platform(proxy: &Proxy, repository: &str, image: &BuiltImage, architecture: &str) {
+pub async fn pull_platform(proxy: &Proxy, repository: &str, image: &BuiltImage, architecture: &str) {
     let platform = image.platform(architecture).unwrap();
     for document in platform.documents() {
         let path = match document.digest == platform.manifest.digest {

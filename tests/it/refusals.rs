@@ -4,10 +4,12 @@
 
 use std::collections::BTreeMap;
 
+mod any_artifact;
 mod attestations;
 mod case;
 mod certificate;
 mod content;
+mod evidence;
 mod identity;
 mod keys;
 mod limits;

@@ -8,7 +8,9 @@ use assay::demo::Document;
 use assay::oci::Digest;
 use bytes::Bytes;
 use futures_util::stream::{self, Stream, StreamExt as _};
-use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, LINK, LOCATION, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::header::{
+    CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, LINK, LOCATION, RETRY_AFTER, WWW_AUTHENTICATE,
+};
 use http::request::Parts;
 use http::{HeaderName, HeaderValue, Method, Response, StatusCode};
 use http_body_util::{BodyExt, Full, StreamBody};
@@ -77,6 +79,12 @@ pub enum Misbehaviour {
     Redirect(String),
     /// 307 to itself.
     RedirectLoop,
+    /// A question for a part is answered with all of it.
+    WholeForPart,
+    /// A question for a part is answered with one that begins a byte later, and says so.
+    OtherPart,
+    /// A question for a part is answered with one that begins a byte later, and says that it is the wanted one.
+    ShiftedPart,
     /// A `Link` to a next page, on every page.
     EndlessPages,
 }
@@ -130,6 +138,17 @@ impl Misbehaviour {
                 set(LINK, &format!("<{}?page={}>; rel=\"next\"", request.uri.path(), page + 1));
                 whole(bytes)
             }
+            Self::OtherPart | Self::ShiftedPart if parts.status == StatusCode::PARTIAL_CONTENT => {
+                set(CONTENT_LENGTH, &(length - 1).to_string());
+                if matches!(self, Self::OtherPart) {
+                    let range = parts.headers[CONTENT_RANGE].to_str().unwrap();
+                    let (first, rest) = range.trim_start_matches("bytes ").split_once('-').unwrap();
+                    let range = format!("bytes {}-{rest}", first.parse::<u64>().unwrap() + 1);
+                    parts.headers.insert(CONTENT_RANGE, HeaderValue::from_str(&range).unwrap());
+                }
+                whole(bytes.slice(1..))
+            }
+            Self::OtherPart | Self::ShiftedPart | Self::WholeForPart => whole(bytes),
             // What follows is about bodies.
             _ if head => whole(bytes),
             Self::CorruptFirst => whole(flipped(&bytes, 0)),

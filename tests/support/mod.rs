@@ -10,6 +10,7 @@ pub mod keys;
 pub mod misbehaviour;
 pub mod nasty;
 pub mod proxy;
+pub mod serving;
 pub mod sigstore;
 pub mod tuf_repository;
 

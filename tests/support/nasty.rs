@@ -213,10 +213,13 @@ fn chosen(rules: &Mutex<Vec<Rule>>, request: &Parts) -> Option<Misbehaviour> {
 
 async fn respond(
     shelf: Arc<Shelf>,
-    request: Parts,
+    mut request: Parts,
     seen: Seen,
     misbehaviour: Option<Misbehaviour>,
 ) -> io::Result<Response<Body>> {
+    if matches!(misbehaviour, Some(Misbehaviour::WholeForPart)) {
+        request.headers.remove(http::header::RANGE);
+    }
     let honest = shelf.answer(&request);
     let answer = match misbehaviour {
         None => honest.map(whole),

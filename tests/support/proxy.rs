@@ -5,15 +5,17 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use assay::clock::SystemClock;
+use assay::clock::{Clock, SystemClock};
 use assay::demo::Signer;
 use assay::http::{ListenerOptions, RegistryOptions, serve};
 use assay::ledger::Ledger;
 use assay::pull::{Puller, PullerParts};
-use assay::store::DiskStore;
+use assay::store::{DiskStore, Limits};
 use assay::tasks::Tasks;
+use assay::telemetry::{Metrics, SpaceMetrics};
 use assay::trust::{self, Demand, Enforcement, KeySigner, Pattern, Policy, PublicKey, Rule, Tlog};
-use assay::upstream::{NetworkOptions, Proxy as HttpProxy, SignatureLimits, UpstreamOptions, Upstreams};
+use assay::upkeep::{EvictionOptions, Evictor};
+use assay::upstream::{Freshness, NetworkOptions, Proxy as HttpProxy, SignatureLimits, UpstreamOptions, Upstreams};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -29,6 +31,11 @@ pub struct Setup {
     pub network: NetworkOptions,
     pub limits: SignatureLimits,
     pub ca: Vec<Vec<u8>>,
+    /// How much may be stored. Without it, nothing is evicted.
+    pub space: Option<(Limits, EvictionOptions)>,
+    pub freshness: Freshness,
+    pub absent_for: Duration,
+    pub clock: Arc<dyn Clock>,
 }
 
 /// A running Assay. Dropped, it stops at once, as if killed.
@@ -39,6 +46,10 @@ pub struct Proxy {
     stop: CancellationToken,
     tasks: Tasks,
     serving: tokio::task::JoinHandle<bool>,
+    evicting: Option<tokio::task::JoinHandle<Evictor>>,
+    pub store: Arc<DiskStore>,
+    pub ledger: Ledger,
+    pub metrics: Arc<Metrics>,
 }
 
 /// A rule about everything in [`REGISTRY`], for one key.
@@ -71,12 +82,18 @@ impl Setup {
             connect_timeout: Duration::from_secs(2),
             read_timeout: Duration::from_secs(2),
             retries: 1,
+            ..NetworkOptions::default()
         };
         Self {
             policy,
             network,
             limits: SignatureLimits { deadline: Duration::from_secs(4), ..SignatureLimits::default() },
             ca: Vec::new(),
+            space: None,
+            // Nothing is used again, so that what a test changes counts at once. See `freshness.rs` and `outage.rs`.
+            freshness: Freshness { tag_ttl: Duration::ZERO, stale_if_error: Duration::ZERO },
+            absent_for: Duration::ZERO,
+            clock: Arc::new(SystemClock),
         }
     }
 
@@ -86,25 +103,44 @@ impl Setup {
 
     /// What answers, without a listener in front.
     pub fn puller(self, upstream: &NastyUpstream, folder: &Path, tasks: &Tasks) -> Puller {
+        let (store, ledger) = open(folder, Limits::NONE, SpaceMetrics::default());
+        self.puller_on(upstream, store, ledger, Arc::default(), tasks)
+    }
+
+    fn puller_on(
+        self,
+        upstream: &NastyUpstream,
+        store: Arc<DiskStore>,
+        ledger: Ledger,
+        metrics: Arc<Metrics>,
+        tasks: &Tasks,
+    ) -> Puller {
         let mut options = UpstreamOptions::new(REGISTRY.parse().unwrap(), upstream.url().parse().unwrap());
         options.ca = self.ca;
+        options.freshness = self.freshness;
         Puller::new(PullerParts {
             policy: Arc::new(self.policy),
             upstreams: Arc::new(Upstreams::new(vec![options], self.network).unwrap()),
-            store: Arc::new(DiskStore::open(folder).unwrap()),
-            ledger: Ledger::open(&folder.join("ledger.sqlite")).unwrap(),
-            clock: Arc::new(SystemClock),
+            store,
+            ledger,
+            clock: self.clock,
             tasks: tasks.clone(),
             limits: self.limits,
             fetches_max: 64,
-            metrics: Arc::default(),
+            absent_for: self.absent_for,
+            metrics,
         })
     }
 
     /// Starts on a cache folder that an earlier one used.
     pub async fn start_in(self, upstream: &NastyUpstream, folder: Arc<TempDir>) -> Proxy {
         let tasks = Tasks::new();
-        let puller = Arc::new(self.puller(upstream, folder.path(), &tasks));
+        let metrics = Arc::new(Metrics::new());
+        let space = self.space.clone();
+        let limits = space.as_ref().map_or(Limits::NONE, |(limits, _)| *limits);
+        let (store, ledger) = open(folder.path(), limits, metrics.space());
+        let (kept, known, counted) = (Arc::clone(&store), ledger.clone(), Arc::clone(&metrics));
+        let puller = Arc::new(self.puller_on(upstream, kept, known, counted, &tasks));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let stop = CancellationToken::new();
@@ -118,8 +154,21 @@ impl Setup {
         let answering = Arc::clone(&puller);
         let serving =
             tokio::spawn(serve(listener, options, registry, answering, tasks.clone(), stop.clone().cancelled_owned()));
-        Proxy { address, puller, folder, stop, tasks, serving }
+        let evicting = space.map(|(_, options)| {
+            let (store, ledger, stop) = (Arc::clone(&store), ledger.clone(), stop.clone());
+            let mut evictor = Evictor::new(store, ledger, Arc::new(SystemClock), metrics.space(), options);
+            tokio::spawn(async move {
+                evictor.run(stop).await;
+                evictor
+            })
+        });
+        Proxy { address, puller, folder, stop, tasks, serving, evicting, store, ledger, metrics }
     }
+}
+
+fn open(folder: &Path, limits: Limits, metrics: SpaceMetrics) -> (Arc<DiskStore>, Ledger) {
+    let store = Arc::new(DiskStore::open_within(folder, limits, metrics).unwrap());
+    (store, Ledger::open(&folder.join("ledger.sqlite")).unwrap())
 }
 
 impl Proxy {
@@ -133,6 +182,9 @@ impl Proxy {
         self.stop.cancel();
         let _ = self.serving.await;
         self.tasks.stop(Duration::from_secs(1)).await;
+        if let Some(evicting) = self.evicting {
+            evicting.await.unwrap().write_down().await;
+        }
         self.folder
     }
 

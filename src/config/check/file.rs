@@ -26,7 +26,10 @@ pub(super) fn text(path: &Text, report: &mut Report<'_>) -> Option<String> {
 pub(super) fn bytes(path: &Text, max: u64, report: &mut Report<'_>) -> Option<Vec<u8>> {
     let full = report.file(path);
     match read(&full, max) {
-        Ok(bytes) => Some(bytes),
+        Ok(bytes) => {
+            report.rests_on(full);
+            Some(bytes)
+        }
         Err(why) => {
             let finding = report.error(path.span(), why);
             finding.label(format!("looked for {}", full.display()));
@@ -70,8 +73,8 @@ pub(super) fn certificates(path: &Text, report: &mut Report<'_>) -> Option<Strin
 }
 
 /// A PEM file with a private key.
-pub(super) fn private_key(path: &Text, report: &mut Report<'_>) {
-    let Some(pem) = text(path, report) else { return };
+pub(super) fn private_key(path: &Text, report: &mut Report<'_>) -> Option<Secret> {
+    let pem = text(path, report)?;
     if PrivateKeyDer::from_pem_slice(pem.as_bytes()).is_err() {
         let help = match pem.contains("BEGIN ENCRYPTED PRIVATE KEY") {
             true => {
@@ -81,6 +84,7 @@ pub(super) fn private_key(path: &Text, report: &mut Report<'_>) {
         };
         report.error(path.span(), "the file holds no PEM private key").help(help);
     }
+    Some(Secret::new(pem))
 }
 
 /// The first line of a file.

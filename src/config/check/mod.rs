@@ -4,9 +4,11 @@
 //! handed out only when nothing was reported.
 
 mod attestation;
+mod cache;
 mod demand;
 mod expression;
 mod file;
+mod integrity;
 mod lookalike;
 mod pattern;
 mod policy;
@@ -18,7 +20,6 @@ mod trust;
 mod upstream;
 mod value;
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use toml::Spanned;
@@ -33,7 +34,8 @@ use super::settings::{self, LogFormat, LogLevel, Proxy, Settings};
 const SIGNATURE_DEADLINE: Duration = Duration::from_secs(10);
 /// Enough to fill a fast line; each costs a connection, a file and its buffers.
 const CONCURRENT_FETCHES: u32 = 64;
-const CACHE_DIR: &str = "/var/lib/assay";
+/// More would only queue up over there.
+const PER_UPSTREAM: u32 = 64;
 const ADMIN_LISTEN: &str = "127.0.0.1:5051";
 
 /// Checks everything.
@@ -49,19 +51,11 @@ pub(super) fn settings(name: &str, read: Read<'_>) -> Result<(Settings, Vec<Warn
     let roots = trust::Roots::of(trust.0, &mut report);
     let rules = policy::rules(policy, &upstreams, &roots, &mut report);
     let no_rule_hint = self::policy_default(policy_default.0, &mut report);
-    let cache_dir = cache.0.dir.map_or_else(
-        || PathBuf::from(CACHE_DIR),
-        |dir| {
-            if dir.get_ref().is_empty() {
-                report.error(dir.span(), "empty").help("name a folder that only assay writes to");
-            }
-            report.file(&dir)
-        },
-    );
+    let cache = cache::cache(cache.0, &upstreams, &mut report);
     let admin_listen = server::admin(admin.0.listen.as_ref(), ADMIN_LISTEN, &server, &mut report);
     let limits = self::limits(limits.0, &mut report);
     let default_root = roots.default();
-    let trust_files = report.trust_files();
+    let files = report.files();
     let warnings = report.finish()?;
     let policy = crate::trust::Policy::new(rules, no_rule_hint);
     let name = name.to_owned();
@@ -75,8 +69,8 @@ pub(super) fn settings(name: &str, read: Read<'_>) -> Result<(Settings, Vec<Warn
         network,
         policy,
         default_root,
-        trust_files,
-        cache_dir,
+        files,
+        cache,
         admin_listen,
         log,
         limits,
@@ -101,9 +95,14 @@ fn network(written: Network, report: &mut Report<'_>) -> settings::Network {
 
 fn limits(written: Limits, report: &mut Report<'_>) -> settings::Limits {
     let fetches = value::within(written.concurrent_fetches.as_ref(), CONCURRENT_FETCHES, 1..=10_000, report);
+    let mut places = |written: Option<&Spanned<u32>>| value::within(written, PER_UPSTREAM, 1..=10_000, report) as usize;
+    let fetches_per_upstream = places(written.fetches_per_upstream.as_ref());
+    let requests_per_upstream = places(written.requests_per_upstream.as_ref());
     settings::Limits {
         signature_deadline: value::waiting(written.signature_deadline.as_ref(), SIGNATURE_DEADLINE, report),
         concurrent_fetches: fetches as usize,
+        fetches_per_upstream,
+        requests_per_upstream,
     }
 }
 

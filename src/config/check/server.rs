@@ -13,17 +13,20 @@ use super::super::settings::{Server, Tls, Upstream};
 use super::{file as files, value};
 
 const LISTEN: &str = "127.0.0.1:5050";
+/// In the place of an address: the sockets that the service manager passes.
+const INHERITED: &str = "systemd";
 /// Kubernetes and `docker stop` are not patient for longer than this by default.
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(30);
 /// Each costs a file descriptor and some memory; the usual limit is 1024 to 65536 descriptors.
 const MAX_CONNECTIONS: u32 = 4096;
 
 pub(super) fn server(written: file::Server, upstreams: &[Spanned<Upstream>], report: &mut Report<'_>) -> Server {
-    let listen = listen(written.listen.as_ref(), report);
+    let (listen, inherited) = listen(written.listen.as_ref(), report);
     let tls = written.tls.and_then(|table| tls(&table, report));
     let connections = value::within(written.max_connections.as_ref(), MAX_CONNECTIONS, 1..=1_000_000, report);
     Server {
         listen,
+        inherited,
         default_upstream: default_upstream(written.default_upstream.as_ref(), upstreams, report),
         shutdown_grace: value::duration(written.shutdown_grace.as_ref(), SHUTDOWN_GRACE, report),
         max_connections: connections as usize,
@@ -32,10 +35,14 @@ pub(super) fn server(written: file::Server, upstreams: &[Spanned<Upstream>], rep
     }
 }
 
-/// Never empty: with nothing usable written, the default stands in.
-fn listen(written: Option<&file::List>, report: &mut Report<'_>) -> Vec<SocketAddr> {
-    let mut found: Vec<SocketAddr> = Vec::new();
+/// The addresses, and whether sockets are taken over. With nothing usable written, the default stands in.
+fn listen(written: Option<&file::List>, report: &mut Report<'_>) -> (Vec<SocketAddr>, bool) {
+    let (mut found, mut inherited) = (Vec::<SocketAddr>::new(), false);
     for text in written.iter().flat_map(|list| list.get_ref()) {
+        if text.get_ref() == INHERITED {
+            inherited = true;
+            continue;
+        }
         let Some(address) = value::address(text, report) else { continue };
         // Port 0 is another port each time.
         if address.port() != 0 && found.contains(&address) {
@@ -48,10 +55,10 @@ fn listen(written: Option<&file::List>, report: &mut Report<'_>) -> Vec<SocketAd
     {
         report.error(list.span(), "empty: nobody could connect").help(format!("the default is [\"{LISTEN}\"]"));
     }
-    if found.is_empty() {
+    if found.is_empty() && !inherited {
         found.push(LISTEN.parse().expect("the default is an address"));
     }
-    found
+    (found, inherited)
 }
 
 fn tls(table: &Spanned<file::Table<file::Tls>>, report: &mut Report<'_>) -> Option<Tls> {
@@ -63,13 +70,9 @@ fn tls(table: &Spanned<file::Table<file::Tls>>, report: &mut Report<'_>) -> Opti
                 .help("a certificate and its key belong together; leave the table out for plain HTTP");
         }
     }
-    if let Some(path) = cert {
-        files::certificates(path, report);
-    }
-    if let Some(path) = key {
-        files::private_key(path, report);
-    }
-    Some(Tls { cert: report.file(cert.as_ref()?), key: report.file(key.as_ref()?) })
+    let chain = cert.as_ref().and_then(|path| files::certificates(path, report));
+    let key = key.as_ref().and_then(|path| files::private_key(path, report));
+    Some(Tls { chain: chain?, key: key? })
 }
 
 fn default_upstream(

@@ -104,7 +104,6 @@ fn key(written: &file::Signer, file: &Text, report: &mut Report<'_>) -> Option<K
         report.error(at.span(), "not later than not_before").help("the key would never be trusted");
     }
     let pem = files::text(file, report)?;
-    report.decides_trust(report.file(file));
     let key = match PublicKey::from_pem(&pem) {
         Ok(key) => key,
         Err(error) => {

@@ -118,7 +118,6 @@ impl Roots {
             return same.root.clone();
         }
         let json = files::bytes(path, ROOT_MAX, report)?;
-        report.decides_trust(full);
         match TrustRoot::from_json(name, &json) {
             Ok(root) => Some(root),
             Err(error) => {

@@ -1,6 +1,7 @@
 //! `[upstream."NAME"]`: what we mirror.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use toml::Spanned;
 use url::Url;
@@ -12,6 +13,13 @@ use super::super::report::Report;
 use super::super::settings::{Credentials, Upstream};
 use super::super::tree::segment;
 use super::{file as files, value};
+
+/// One question for the HEAD and the GET of a pull, and for a whole rollout; too short for who pushes a tag and pulls it
+/// to notice.
+const TAG_TTL: Duration = Duration::from_secs(5);
+
+/// A night and the morning after.
+const STALE_IF_ERROR: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Each with the place of its name.
 pub(super) fn all(
@@ -83,7 +91,19 @@ fn one(
     let token_realms = value::hosts(&written.token_realms, report);
     let redirect_hosts = value::hosts(&written.redirect_hosts, report);
     let signatures_in = written.signatures_in.as_ref().and_then(|text| signatures_in(text, names, report));
-    Some(Upstream { registry: registry?, url: url?, ca, credentials, token_realms, redirect_hosts, signatures_in })
+    let tag_ttl = value::duration(written.tag_ttl.as_ref(), TAG_TTL, report);
+    let stale_if_error = value::duration(written.stale_if_error.as_ref(), STALE_IF_ERROR, report);
+    Some(Upstream {
+        registry: registry?,
+        url: url?,
+        ca,
+        credentials,
+        token_realms,
+        redirect_hosts,
+        signatures_in,
+        tag_ttl,
+        stale_if_error,
+    })
 }
 
 /// Docker Hub's registry does not live where its name says.

@@ -37,6 +37,25 @@ pub(super) fn waiting(written: Option<&Text>, default: Duration, report: &mut Re
     found
 }
 
+/// How often something is done, or `"off"`. Doing it without a pause is surely not meant.
+pub(super) fn interval(
+    written: Option<&Text>,
+    default: Duration,
+    shortest: Duration,
+    report: &mut Report<'_>,
+) -> Option<Duration> {
+    let Some(text) = written else { return Some(default) };
+    if text.get_ref() == "off" {
+        return None;
+    }
+    let found = duration(written, default, report);
+    if found < shortest {
+        let message = format!("must be at least {} s, or \"off\"", shortest.as_secs());
+        report.error(text.span(), message).help(format!("the default is {} h", default.as_secs() / 3600));
+    }
+    Some(found)
+}
+
 fn parse_duration(text: &str) -> Option<Duration> {
     let unit_at = text.find(|c: char| !c.is_ascii_digit())?;
     let (number, unit) = text.split_at(unit_at);

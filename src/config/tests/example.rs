@@ -50,7 +50,7 @@ fn its_values_are_the_defaults() {
     let minimal = GOOD.replace("ghcr.io", "docker.io");
     let ((example, _), (minimal, _)) = (lab.load(EXAMPLE), lab.load(&minimal));
     let show = |s: &crate::config::Settings| {
-        format!("{:#?} {:#?} {:?} {} {:#?} {:#?}", s.server, s.network, s.cache_dir, s.admin_listen, s.log, s.limits)
+        format!("{:#?} {:#?} {:?} {} {:#?} {:#?}", s.server, s.network, s.cache, s.admin_listen, s.log, s.limits)
     };
     assert_eq!(show(&example), show(&minimal));
 }

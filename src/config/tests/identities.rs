@@ -45,7 +45,7 @@ name = "the key"
     assert!(
         gitlab.issuer.matches("https://gitlab.acme.internal") && !gitlab.issuer.matches("https://gitlab.com.evil.io")
     );
-    assert_eq!(settings.trust_files, [lab.path().join("acme.pub")]);
+    assert_eq!(settings.files, [lab.path().join("acme.pub")]);
 }
 
 #[test]

@@ -241,5 +241,24 @@ fn durations_and_urls_that_are_good() {
         assert_eq!(settings.server.shutdown_grace.as_secs(), seconds, "{text}");
     }
     let (settings, _) = lab.load(&format!("{GOOD}[server.tls]\ncert = \"tls.crt\"\nkey = \"tls.key\"\n"));
-    assert_eq!(settings.server.tls.unwrap().key, lab.path().join("tls.key"));
+    assert!(settings.server.tls.unwrap().chain.contains("BEGIN CERTIFICATE"));
+    assert_eq!(settings.files[..2], ["tls.crt", "tls.key"].map(|name| lab.path().join(name)));
+}
+
+#[test]
+fn what_is_kept_is_checked_again_as_often_as_is_written() {
+    use crate::config::VerifyReads;
+    let often = |text: &str| {
+        let (settings, _) = Lab::new().load(&format!("{GOOD}\n[cache]\n{text}"));
+        let it = settings.cache.integrity;
+        (it.verify_reads, it.scrub.map(|every| every.as_secs()), it.reverify.map(|every| every.as_secs()))
+    };
+    assert_eq!(often(""), (VerifyReads::OnChange, Some(7 * 86_400), Some(86_400)));
+    assert_eq!(
+        often("verify_reads = \"always\"\nscrub = \"off\"\nreverify = \"5m\""),
+        (VerifyReads::Always, None, Some(300))
+    );
+    let problems = Lab::new().problems(&format!("{GOOD}\n[cache]\nscrub = \"1m\"\nreverify = \"never\""));
+    assert!(problems.contains("cache.scrub: must be at least 3600 s, or \"off\""), "{problems}");
+    assert!(problems.contains("cache.reverify: not a duration"), "{problems}");
 }

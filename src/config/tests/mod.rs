@@ -1,6 +1,7 @@
 //! What an operator sees for every mistake, and what a good file becomes.
 
 mod attestations;
+mod cache;
 mod env;
 mod example;
 mod expressions;

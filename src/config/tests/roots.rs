@@ -267,14 +267,14 @@ fn roots_that_hold_it() {
 }
 
 #[test]
-fn files_that_decide_trust_are_listed_once() {
+fn files_that_settings_rest_on_are_listed_once() {
     let lab = Lab::new();
     let roots = "[trust]\nroot = \"root.json\"\n[trust.roots]\nprivate = \"no-log.json\"\nsame = \"root.json\"\n";
     let text = format!("{UPSTREAMS}{roots}{}{KEY}", policy("", KEY.replace("acme", "other").as_str()));
     lab.write("proxy.toml", &text);
     let (settings, _) = crate::config::Settings::load(&lab.path().join("proxy.toml")).unwrap();
     let expected = ["proxy.toml", "no-log.json", "root.json", "other.pub", "acme.pub"];
-    assert_eq!(settings.trust_files, expected.map(|name| lab.path().join(name)));
+    assert_eq!(settings.files, expected.map(|name| lab.path().join(name)));
     let (settings, _) = lab.load(&text);
-    assert_eq!(settings.trust_files.len(), 4, "a text has no file of its own");
+    assert_eq!(settings.files.len(), 4, "a text has no file of its own");
 }

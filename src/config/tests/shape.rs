@@ -172,7 +172,7 @@ manifest_size = "4MiB"
     22 | directory = "/tmp"
        | ^^^^^^^^^
        |
-       = help: known here: dir
+       = help: known here: dir, max_size, min_free, keep, verify_reads, scrub, reverify
 
     error: admin.auth: unknown key
       --> proxy.toml:24:1
@@ -196,7 +196,7 @@ manifest_size = "4MiB"
     28 | manifest_size = "4MiB"
        | ^^^^^^^^^^^^^
        |
-       = help: known here: signature_deadline, concurrent_fetches
+       = help: known here: signature_deadline, concurrent_fetches, fetches_per_upstream, requests_per_upstream
     "#);
 }
 

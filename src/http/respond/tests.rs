@@ -79,6 +79,7 @@ async fn what_could_not_be_checked_is_no_refusal() {
 async fn upstreams_failures_are_not_ours() {
     let registry = "ghcr.io".parse().unwrap();
     let failed = |retry_after| PullError::Upstream {
+        away: true,
         registry: "ghcr.io".parse().unwrap(),
         detail: "429 Too Many Requests".to_owned(),
         retry_after,

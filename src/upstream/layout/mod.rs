@@ -16,13 +16,12 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt as _;
 use futures_util::stream;
-use tokio::io::AsyncReadExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _, SeekFrom};
 use tokio::time::Instant;
 
 use self::contents::Contents;
 use self::folder::{Folder, ReadError};
-use super::body::{BlobStream, Pace};
-use super::client::blob_time;
+use super::body::{BlobStream, Pace, Span};
 use super::error::{Asked, SetupError, UpstreamError};
 use super::listing::TagPage;
 use super::referrers::Referrers;
@@ -123,7 +122,12 @@ impl Layout {
         Ok(bytes)
     }
 
-    pub(super) async fn blob(&self, claim: Claim) -> Result<BlobStream, UpstreamError> {
+    pub(super) async fn blob_from(
+        &self,
+        claim: Claim,
+        from: u64,
+        deadline: Instant,
+    ) -> Result<BlobStream, UpstreamError> {
         let asked = self.asked(format_args!("blob {}", claim.digest));
         let file = self.in_folder(&asked, move |folder| Ok(folder.blob(claim.digest)?)).await?;
         let length = file.metadata().map_err(|error| unreadable(asked.clone(), error))?.len();
@@ -131,9 +135,11 @@ impl Layout {
             let lie = format!("has {length} bytes, but its descriptor says {}", claim.size);
             return Err(UpstreamError::Lied { asked, lie });
         }
-        let pace = Pace { stall_after: STALL, deadline: Instant::now() + blob_time(claim.size), permit: None };
-        let chunks = chunks(asked.clone(), tokio::fs::File::from_std(file));
-        Ok(BlobStream::new(asked, chunks.boxed(), claim.size, pace))
+        let mut file = tokio::fs::File::from_std(file);
+        file.seek(SeekFrom::Start(from)).await.map_err(|error| unreadable(asked.clone(), error))?;
+        let pace = Pace { stall_after: STALL, deadline, place: None };
+        let wanted = Span { begins: from, from, size: claim.size };
+        Ok(BlobStream::new(asked.clone(), chunks(asked, file).boxed(), wanted, pace))
     }
 
     /// What could not be read might refer to anything, so then the answer is a failure.
@@ -144,7 +150,7 @@ impl Layout {
         }
         let all = self.contents.referrers.get(&subject).map(Vec::as_slice).unwrap_or_default();
         let descriptors: Vec<_> = all.iter().take(max).cloned().collect();
-        Ok(Referrers { truncated: descriptors.len() < all.len(), descriptors, unreadable: 0 })
+        Ok(Referrers { truncated: descriptors.len() < all.len(), descriptors, ..Referrers::default() })
     }
 
     pub(super) fn tags(&self, n: Option<u32>, last: Option<&Tag>) -> TagPage {

@@ -7,7 +7,7 @@ use super::search::{Search, within};
 use super::{Collected, LookOutcome, Material, Wanted};
 use crate::oci::media_type::BUNDLE_PREFIX;
 use crate::oci::{ArtefactTag, Descriptor, Image, Manifest, Reference, Tag};
-use crate::upstream::referrers::Referrers;
+use crate::upstream::referrers::{Annotations, Referrers};
 
 /// How many entries of a list are read before the most promising are chosen.
 const LISTED_MAX: usize = 1000;
@@ -16,6 +16,9 @@ const LISTED_MAX: usize = 1000;
 const COSIGN_SIGNATURE: &str = "application/vnd.dev.cosign.artifact.sig.v1+json";
 /// What cosign calls its classic attestations as referrers.
 const IN_TOTO: &str = "application/vnd.in-toto+json";
+/// Where cosign writes which predicate a bundle has, and what it writes of a signature.
+const PREDICATE: &str = "dev.sigstore.bundle.predicateType";
+const SIGN_V1: &str = "https://sigstore.dev/cosign/sign/v1";
 /// What registries report of a manifest that does not say its type, or whose type they do not read:
 /// that of its config.
 const SAYS_NOTHING: [&str; 3] = ["", "application/vnd.oci.empty.v1+json", "application/vnd.oci.image.config.v1+json"];
@@ -56,6 +59,9 @@ impl Search<'_> {
         if referrers.unreadable > 0 {
             say(LookOutcome::Unrelated(format!("{} with a digest that is not sha256", referrers.unreadable)));
         }
+        if referrers.malformed > 0 {
+            say(LookOutcome::Failed(format!("{} that upstream does not describe", referrers.malformed)));
+        }
         if kept < there || referrers.truncated {
             let more = if referrers.truncated { "more than " } else { "" };
             say(LookOutcome::OverLimit(format!("only {kept} of {more}{there} referrers are looked at")));
@@ -70,7 +76,12 @@ impl Search<'_> {
     /// the fallback tag at the same time, so that finding out again costs no round trip.
     async fn listed(&self) -> Result<Listed, Collected> {
         let place = "referrers";
-        let mut api = pin!(self.in_time(self.source.referrers(self.repository, self.subject, LISTED_MAX)));
+        let mut api = pin!(self.in_time(self.source.referrers(
+            self.repository,
+            self.subject,
+            LISTED_MAX,
+            Annotations::Only(PREDICATE)
+        )));
         let mut fallback = pin!(self.fallback_tag());
         let mut early = None;
         let answer = if self.source.lately_without_referrers() {
@@ -104,7 +115,7 @@ impl Search<'_> {
         };
         let descriptors = index.manifests.iter().take(LISTED_MAX).cloned().collect();
         let truncated = index.manifests.len() > LISTED_MAX;
-        Ok(Listed { place, referrers: Referrers { descriptors, truncated, unreadable: 0 } })
+        Ok(Listed { place, referrers: Referrers { descriptors, truncated, ..Referrers::default() } })
     }
 
     /// One referrer. What it is, its layers say; artefact types are reported differently by registries.
@@ -157,13 +168,16 @@ impl Search<'_> {
 }
 
 /// How likely an entry is a signature: the lower, the likelier. So that hundreds of SBOMs do not push
-/// the signature over the limit. A hint only, since types are claims: what is looked at decides.
+/// the signature over the limit, nor the attestations that a scanner adds each night, which are bundles, too. A hint
+/// only, since types and annotations are claims: what is looked at decides.
 fn rank(descriptor: &Descriptor, wanted: Wanted) -> u8 {
+    let predicate = descriptor.annotation(PREDICATE);
     match descriptor.artifact_type.as_deref().unwrap_or_default() {
-        bundle if bundle.starts_with(BUNDLE_PREFIX) => 0,
-        COSIGN_SIGNATURE => 1,
-        IN_TOTO | DSSE_ENVELOPE if wanted.attestations => 1,
-        nothing if SAYS_NOTHING.contains(&nothing) => 2,
-        _ => 3,
+        _ if predicate == Some(SIGN_V1) => 0,
+        bundle if bundle.starts_with(BUNDLE_PREFIX) && (predicate.is_none() || wanted.attestations) => 1,
+        COSIGN_SIGNATURE => 2,
+        IN_TOTO | DSSE_ENVELOPE if wanted.attestations => 2,
+        nothing if SAYS_NOTHING.contains(&nothing) => 3,
+        _ => 4,
     }
 }

@@ -140,6 +140,42 @@ async fn a_blob_has_its_claimed_length_or_an_error() {
     }
 }
 
+/// The rest of "content" from its fourth byte on, and how it ended.
+async fn rest(reply: impl Fn() -> Reply + Send + Sync + 'static) -> Result<Vec<u8>, UpstreamError> {
+    let fake = Fake::start(move |_| reply()).await;
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(5);
+    let mut stream = upstream(&fake).blob_from(&repository(), claim(b"content"), 3, deadline).await?;
+    assert_eq!(fake.seen()[0].headers["range"], "bytes=3-");
+    let mut bytes = Vec::new();
+    while let Some(chunk) = stream.next().await {
+        bytes.extend_from_slice(&chunk?);
+    }
+    Ok(bytes)
+}
+
+#[tokio::test]
+async fn the_rest_of_a_blob_begins_where_it_was_asked_for() {
+    let part = |range: &str| {
+        let range = range.to_owned();
+        move || Reply::ok("tent").partial().header("content-range", range.clone())
+    };
+    for honest in ["bytes 3-6/7", "bytes 3-6/*"] {
+        assert_eq!(rest(part(honest)).await.unwrap(), b"tent");
+    }
+    for other in ["bytes 2-6/7", "bytes 4-6/7", "bytes 3-6/8", "bytes */7", "items 3-6/7", "3-6/7", ""] {
+        let error = rest(part(other)).await.unwrap_err();
+        assert!(matches!(error, UpstreamError::Lied { .. }), "{other}: {error}");
+    }
+    assert_eq!(rest(|| Reply::ok("content")).await.unwrap(), b"tent", "all of it, from the beginning");
+    assert_eq!(rest(|| Reply::chunked("content")).await.unwrap(), b"tent");
+    let error = rest(|| Reply::chunked("con")).await.unwrap_err();
+    assert!(matches!(error, UpstreamError::Cut { seen: 3, .. }), "{error}");
+    let error = rest(|| Reply::ok("contents")).await.unwrap_err();
+    assert!(matches!(error, UpstreamError::Lied { .. }), "{error}");
+    let error = rest(|| Reply::ok("tents").partial().header("content-range", "bytes 3-6/7")).await.unwrap_err();
+    assert!(matches!(error, UpstreamError::Lied { .. }), "more than is left: {error}");
+}
+
 #[tokio::test]
 async fn a_small_blob_fits_its_claim_or_is_an_error() {
     let fake = Fake::start(|seen| match seen.target.rsplit('/').next() {

@@ -67,6 +67,11 @@ impl Reply {
         Self { body: Body::Whole(body.into()), ..Self::status(200) }
     }
 
+    #[must_use]
+    pub fn partial(self) -> Self {
+        Self { status: 206, ..self }
+    }
+
     pub fn chunked(body: impl Into<Bytes>) -> Self {
         Self { body: Body::Chunked(body.into()), ..Self::status(200) }
     }

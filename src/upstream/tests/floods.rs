@@ -1,15 +1,20 @@
 //! Floods: whatever an upstream lists or sends, the work is bounded and the answer comes in time.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use futures_util::FutureExt as _;
+use tokio::sync::Notify;
 
 use super::fake::{Fake, Reply, Seen};
 use super::shelf::{BUNDLE, SUBJECT, Shelf, bundle, listed, outcome, signatures, subject, tag};
-use super::{INDEX, MANIFEST, descriptor, image, index};
+use super::{INDEX, MANIFEST, descriptor, image, index, repository, upstream};
 use crate::oci::media_type::SIMPLE_SIGNING;
 use crate::oci::{ArtefactTag, Digest};
-use crate::upstream::{Collected, LookOutcome, SignatureLimits};
+use crate::upstream::NetworkOptions;
+use crate::upstream::client::WAITING_MAX;
+use crate::upstream::{Collected, LookOutcome, SignatureLimits, UpstreamError};
 
 /// How long a search may take that nothing holds up but the flood, on a busy machine without optimisation.
 const IN_TIME: Duration = Duration::from_secs(8);
@@ -178,4 +183,24 @@ async fn an_honest_registry_is_not_waited_for() {
     assert_eq!((collected.found.len(), fake.seen().len()), (1, 4));
     assert!(took < IN_TIME, "{took:?}");
     assert_eq!(subject(), Digest::of(SUBJECT));
+}
+
+/// Whoever opens thousands of connections asks for as much at once, and leaves; the questions stay.
+#[tokio::test]
+async fn who_comes_behind_a_crowd_is_told_so_at_once() {
+    let gate = Arc::new(Notify::new());
+    let held = Arc::clone(&gate);
+    let fake = Fake::start(move |_| Reply::status(404).behind(&held)).await;
+    let (upstream, repository, tag) = (upstream(&fake), repository(), "1.0".parse().unwrap());
+    let resolve = || Box::pin(upstream.resolve(&repository, &tag));
+    let mut crowd: Vec<_> = (0..NetworkOptions::default().requests_max + WAITING_MAX).map(|_| resolve()).collect();
+    for one in &mut crowd {
+        assert!(one.now_or_never().is_none(), "it waits");
+    }
+    let behind = resolve().now_or_never().unwrap().unwrap_err();
+    assert!(matches!(behind, UpstreamError::Crowded { .. }) && behind.retry_after().is_some(), "{behind}");
+    // One leaves, and there is room for one.
+    crowd.pop();
+    let mut next = resolve();
+    assert!((&mut next).now_or_never().is_none() && resolve().now_or_never().is_some());
 }

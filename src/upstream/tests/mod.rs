@@ -2,6 +2,7 @@
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "tests play the other side, too")]
 
 mod content;
+mod failing;
 mod fake;
 mod finding;
 mod floods;
@@ -27,6 +28,7 @@ fn network() -> NetworkOptions {
         connect_timeout: Duration::from_secs(2),
         read_timeout: Duration::from_secs(2),
         retries: 0,
+        ..NetworkOptions::default()
     }
 }
 

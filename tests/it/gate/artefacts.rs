@@ -26,7 +26,8 @@ fn passes_whole(artefact: &Artefact) -> Result<(), String> {
     let passed = pass(&artefact.manifest).map_err(|why| why.to_string())?;
     assert_eq!(passed.verdict().decision, Decision::Artefact);
     for blob in &artefact.blobs {
-        inspect(&passed, blob).map_err(|why| why.to_string())?;
+        let inspected = inspect(&passed, blob).map_err(|why| why.to_string())?;
+        assert_eq!((inspected.bytes(), inspected.blob().claim().digest), (&blob.bytes, blob.digest));
     }
     Ok(())
 }
@@ -210,10 +211,17 @@ fn a_layer_called_a_document_does_not_pass() {
         ("a tar of printable characters, XML", printable_tar("<?xml")),
         ("a tar of printable characters, PEM", printable_tar("-----BEGIN ")),
         ("a tar that is JSON", json_tar()),
+        ("a tar with more than ASCII in it", summed_tar(|unsigned, _| format!("{unsigned:06o}  "))),
+        ("a tar whose sum is of signed bytes", summed_tar(|_, signed| format!("{signed:06o}  "))),
+        ("a tar whose sum begins with a blank", summed_tar(|unsigned, _| format!(" {unsigned:06o} "))),
         ("an image's config", platform().config.bytes.to_vec()),
         ("a config in Go's other spellings", json(r#"{"RootFS":{},"Config":{"Cmd":["sh"]}}"#)),
         ("a config said twice", json(r#"{"config":{"Env":["A=1"]},"rootfs":{},"config":{}}"#)),
         ("a config that is a text", json(r#"{"rootfs":{},"config":"sh"}"#)),
+        ("a config that is a number", json(r#"{"rootfs":{},"config":1}"#)),
+        ("a config that is a negative number", json(r#"{"rootfs":{},"config":-1}"#)),
+        ("a config that is a fraction", json(r#"{"rootfs":{},"config":1.5}"#)),
+        ("a config that is true", json(r#"{"rootfs":{},"config":true}"#)),
         ("a config that is a list", json(r#"{"rootfs":{},"config":["sh"]}"#)),
     ] {
         for subject in [true, false] {
@@ -246,6 +254,16 @@ fn a_layer_called_a_document_does_not_pass() {
 fn printable_tar(start: &str) -> Vec<u8> {
     let name = format!("{start}/../{}", "./".repeat(50));
     tar_of(&name[..92], "/bin/run", "#!/bin/sh\necho hello\n")
+}
+
+/// With letters whose bytes are no ASCII, and the sum that is made of the sums of its bytes, unsigned and signed.
+fn summed_tar(sum: fn(i64, i64) -> String) -> Vec<u8> {
+    let mut tar = printable_tar("SPDXVersion: \u{e9}\u{e9}");
+    tar[148..156].fill(b' ');
+    let (unsigned, signed) = (|byte: &u8| i64::from(*byte), |byte: &u8| i64::from(byte.cast_signed()));
+    let sum = sum(tar[..512].iter().map(unsigned).sum(), tar[..512].iter().map(signed).sum());
+    tar[148..156].copy_from_slice(sum.as_bytes());
+    tar
 }
 
 fn json_tar() -> Vec<u8> {

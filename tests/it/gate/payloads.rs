@@ -1,10 +1,11 @@
 //! Validly signed bytes that two readers could read differently, or that cannot be read at all
 //! (CVE-2026-39395: what could not be parsed counted as verified).
 
-use assay::trust::{BUNDLE_MAX, PAYLOAD_MAX, Reason, SUBJECTS_MAX};
+use assay::demo::{SIGNATURE_ANNOTATION, Statement};
+use assay::trust::{BUNDLE_MAX, Material, PAYLOAD_MAX, Reason, SUBJECTS_MAX};
 use serde_json::{Value, json};
 
-use super::world::{ALLOWED, Bundle, Classic, Scene, WORLD, assert_none, edited, refused};
+use super::world::{ALLOWED, Bundle, Classic, Scene, WORLD, assert_none, candidate, edited, refused};
 
 type Edit = fn(&[u8]) -> Vec<u8>;
 
@@ -167,11 +168,22 @@ fn classic_of(size: usize) -> Scene {
 
 fn bundle_of(size: usize) -> Scene {
     let mut candidate = Bundle::honest().candidate();
-    let assay::trust::Material::Bundle(bytes) = &mut candidate.material else { panic!("a bundle") };
+    let Material::Bundle(bytes) = &mut candidate.material else { panic!("a bundle") };
     let mut padded = bytes.to_vec();
     padded.resize(size, b' ');
     *bytes = padded.into();
     Scene::with([candidate])
+}
+
+/// An attestation of the classic layout, which is no signature, with room behind it.
+fn envelope_of(size: usize) -> Scene {
+    let statement = Statement::attestation(WORLD.subject(), "https://slsa.dev/provenance/v1", json!({}));
+    let Material::Bundle(bundle) = Bundle::saying(&statement).candidate().material else { panic!("a bundle") };
+    let bundle: Value = serde_json::from_slice(&bundle).unwrap();
+    let mut envelope = bundle["dsseEnvelope"].to_string().into_bytes();
+    envelope.resize(size, b' ');
+    let annotations = [(SIGNATURE_ANNOTATION.to_owned(), String::new())].into();
+    Scene::with([candidate("tag .att", Material::ClassicAttestation { envelope: envelope.into(), annotations })])
 }
 
 fn subjects(count: usize) -> Scene {
@@ -191,6 +203,9 @@ fn what_is_read_is_bounded() {
         (classic_of(PAYLOAD_MAX + 1), refused(Reason::OverLimit)),
         (bundle_of(BUNDLE_MAX), ALLOWED.to_owned()),
         (bundle_of(BUNDLE_MAX + 1), refused(Reason::OverLimit)),
+        (envelope_of(BUNDLE_MAX), refused(Reason::NotASignature)),
+        (envelope_of(BUNDLE_MAX + 1), refused(Reason::OverLimit)),
+        (envelope_of(BUNDLE_MAX + 2), refused(Reason::OverLimit)),
         (subjects(0), refused(Reason::WrongSubject)),
         (subjects(1), ALLOWED.to_owned()),
         (subjects(SUBJECTS_MAX), ALLOWED.to_owned()),

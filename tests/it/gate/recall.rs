@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use assay::trust::{
     Decision, DockerReference, Enforcement, Judgement, Material, Recorded, Require, Rule, SignerSeen, Verified, recall,
+    rejudge,
 };
 
 use super::world::{
@@ -48,6 +49,7 @@ fn only_what_verified_is_kept() {
     let recorded = judged(&Scene::with(candidates));
     let places: Vec<_> = recorded.proofs.iter().map(|proof| proof.place.as_str()).collect();
     assert_eq!(places, ["referrers", "tag .sig"]);
+    assert_eq!(recorded.others.len(), 3, "beside them, for another rule");
     assert!(judged(&Scene::with([stranger()])).proofs.is_empty());
 }
 
@@ -150,6 +152,72 @@ fn a_stored_mark_proves_nothing() {
         recorded.proofs = scene.search.candidates.clone();
         assert!(recalled(&scene, recorded).is_none(), "{mode:?}");
     }
+}
+
+fn rejudged(scene: &Scene, recorded: Recorded) -> Option<(Verified<assay::oci::Manifest>, Recorded)> {
+    rejudge(scene.manifest.clone(), &scene.repository, &scene.rule(), recorded, scene.now)
+}
+
+/// What was found beside the proofs may be what another rule asks for.
+#[test]
+fn another_rule_is_met_by_what_is_on_record_or_not_at_all() {
+    let second = || Classic { signer: &WORLD.second, ..Classic::honest() }.candidate();
+    let mut scene = Scene::with([Bundle::honest().candidate(), second()]);
+    let recorded = judged(&scene);
+    scene.signers = vec![key("second", &WORLD.second)];
+    assert!(recalled(&scene, recorded.clone()).is_none(), "the verdict itself counts for nothing");
+    let (verified, afresh) = rejudged(&scene, recorded.clone()).expect("the second has signed it, too");
+    assert_eq!(verified.verdict().signer_names(), "second");
+    assert_eq!(verified.verdict().fingerprint, scene.rule().fingerprint());
+    assert!(recalled(&scene, afresh.clone()).is_some());
+    assert_eq!((afresh.proofs.len(), afresh.others.len()), (1, 1), "nothing is forgotten on the way");
+
+    scene.signers = vec![key("stranger", &WORLD.stranger)];
+    assert!(rejudged(&scene, recorded.clone()).is_none());
+    let mut scene = Scene { mode: Mode::Audit, ..scene };
+    assert!(rejudged(&scene, recorded.clone()).is_none(), "in audit mode, too: there may be more upstream");
+    scene.mode = Mode::Off;
+    assert!(rejudged(&scene, recorded).is_none());
+}
+
+/// Changes of rules aside, nothing that somebody does to a record or asks elsewhere is believed here either.
+#[test]
+fn nothing_forged_is_judged_to_be_signed() {
+    let mut wrong = Vec::new();
+    for layout in LAYOUTS {
+        for (name, change) in CHANGES {
+            let mut scene = Scene::honest(layout);
+            let mut recorded = judged(&scene);
+            assert!(rejudged(&scene, recorded.clone()).is_some(), "the honest sibling");
+            change(&mut scene, &mut recorded);
+            // These leave the signature as it is, and the rule that holds now is met by it.
+            let is_met = [
+                "a key was added to the rule",
+                "the rule has a period",
+                "the rule asks for all",
+                "the rule went from enforce to audit",
+                "the record says refused",
+                "the record says unknown",
+                "the record says unchecked",
+                "the record says artefact",
+            ];
+            // Only the classic layout says for which repository it was made.
+            let has_reference = matches!(layout, Layout::Classic) && *name == "the rule asks for a reference";
+            if rejudged(&scene, recorded).is_some() != (is_met.contains(name) || has_reference) {
+                wrong.push(format!("{layout:?}: {name}"));
+            }
+        }
+    }
+    assert_none(&wrong);
+}
+
+#[test]
+fn what_lies_beside_the_proofs_is_bounded() {
+    let junk = |n: usize| super::world::candidate(&format!("junk {n}"), Material::Bundle(vec![b'x'; 50_000].into()));
+    let mut candidates: Vec<_> = (0..20).map(junk).collect();
+    candidates.push(Bundle::honest().candidate());
+    let recorded = judged(&Scene::with(candidates));
+    assert_eq!((recorded.proofs.len(), recorded.others.len()), (1, 2));
 }
 
 #[test]

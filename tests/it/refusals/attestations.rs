@@ -2,11 +2,13 @@
 //! (CVE-2022-35929, CVE-2022-35930).
 
 use assay::trust::Reason::{MissingAttestation, MissingSigner, NoSignature, WrongAttestation};
-use assay::trust::{About, AttestationDemand, Condition, Matcher, Require};
+use assay::trust::{About, AttestationDemand, Candidate, Condition, Matcher, Material, Require};
 use serde_json::{Value, json};
 
-use super::case::{Case, IMAGE, OTHER_IMAGE, PROVENANCE, RELEASE, STRANGER, key, other, platform, subject, workflow};
-use super::row::{ALL, BUNDLES, Row, row, run};
+use super::case::{
+    By, Case, IMAGE, OTHER_IMAGE, PROVENANCE, RELEASE, STRANGER, key, other, platform, subject, workflow,
+};
+use super::row::{ALL, BUNDLES, CLASSIC, Row, row, run};
 use crate::support::sigstore::CertificateRequest;
 
 const BUILDER: &str = "https://github.com/acme/builder/.github/workflows/build.yml@refs/tags/v1";
@@ -55,6 +57,13 @@ fn about(case: &mut Case, digest: assay::oci::Digest) {
 fn by_a_stranger(case: &mut Case) {
     case.key = STRANGER.clone();
     case.request = CertificateRequest::github("evil/app", "release.yml", "refs/tags/v1.0.0");
+}
+
+/// With white space behind the envelope, which changes nothing that is signed.
+fn spaced(mut candidate: Candidate) -> Candidate {
+    let Material::ClassicAttestation { envelope, .. } = &mut candidate.material else { panic!("an attestation") };
+    *envelope = [envelope.as_ref(), b" "].concat().into();
+    candidate
 }
 
 fn where_it_says(case: &mut Case) {
@@ -171,6 +180,16 @@ const MISSING: &[Row] = &[
     }),
     row(
         6,
+        "written otherwise than it was logged",
+        CLASSIC,
+        |c| c.found = Some([spaced(c.candidate())].into_iter().chain(c.beside.clone()).collect()),
+        MissingAttestation,
+        LACKS,
+    )
+    .given(asked)
+    .beside(|c| c.found = Some([c.candidate()].into_iter().chain(c.beside.clone()).collect())),
+    row(
+        6,
         "by one of two who both must attest",
         ALL,
         |c| c.demand.attestations[0].require = Require::All,
@@ -181,6 +200,19 @@ const MISSING: &[Row] = &[
         asked(c);
         c.demand.attestations[0].signers = vec![workflow(), key(&RELEASE)];
     }),
+    row(6, "one that is asked for twice, and says one thing of two", ALL, |_| {}, MissingAttestation, LACKS)
+        .given(|c| {
+            asked_with(c, vec![Condition::builder_id(Matcher::exact(BUILDER))]);
+            let source =
+                demand(c, PROVENANCE, About::Index, vec![Condition::source_repository(Matcher::exact(SOURCE))]);
+            c.demand.attestations.push(source);
+            c.says.predicate = json!({ "builder": { "id": BUILDER } });
+        })
+        .beside(|c| {
+            let mut source = c.clone();
+            source.says.predicate = json!({ "invocation": { "configSource": { "uri": SOURCE } } });
+            c.beside.push(source.candidate());
+        }),
     row(
         5,
         "attested twice and signed by one of two",
@@ -195,7 +227,7 @@ const MISSING: &[Row] = &[
         c.demand.require = Require::All;
     })
     .beside(|c| {
-        for by in [super::case::By::Keyless, super::case::By::Key] {
+        for by in [By::Keyless, By::Key] {
             c.beside.push(Case::honest((c.form, by)).candidate());
         }
     }),
@@ -260,6 +292,43 @@ const SAYS_OTHERWISE: &[Row] = &[
         let conditions =
             vec![Condition::builder_id(Matcher::exact(BUILDER)), Condition::source_repository(Matcher::exact(SOURCE))];
         asked_with(c, conditions);
+    }),
+    row(
+        6,
+        "another builder, where somebody else may say anything",
+        ALL,
+        |c| c.says.predicate = provenance("https://evil.test/builder", SOURCE),
+        WrongAttestation,
+        "builder_id: found `https://evil.test/builder`",
+    )
+    .given(|c| {
+        asked_with(c, vec![Condition::builder_id(Matcher::exact(BUILDER))]);
+        let mut anything = demand(c, PROVENANCE, About::Index, vec![]);
+        anything.signers = vec![key(&STRANGER)];
+        c.demand.attestations.push(anything);
+    })
+    .beside(|c| {
+        let mut strangers = c.clone();
+        (strangers.by, strangers.key) = (By::Key, STRANGER.clone());
+        c.beside.push(strangers.candidate());
+    }),
+    row(
+        6,
+        "another builder, where another type is missing, too",
+        ALL,
+        |c| c.says.predicate = provenance("https://evil.test/builder", SOURCE),
+        MissingAttestation,
+        "no attestation `https://spdx.dev/Document` by ",
+    )
+    .given(|c| {
+        asked_with(c, vec![Condition::builder_id(Matcher::exact(BUILDER))]);
+        let bill = demand(c, SPDX, About::Index, vec![]);
+        c.demand.attestations.insert(0, bill);
+    })
+    .beside(|c| {
+        let mut bill = c.clone();
+        bill.attest(SPDX, json!({ "SPDXID": "SPDXRef-DOCUMENT" }));
+        c.beside.push(bill.candidate());
     }),
     row(
         6,

@@ -2,11 +2,11 @@
 
 use std::sync::LazyLock;
 
-use assay::trust::Reason::{NoSigningTime, NotInLog, UntrustedCertificate};
-use jiff::SignedDuration;
+use assay::trust::Reason::{MalformedSignature, NoSigningTime, NotInLog, UntrustedCertificate};
+use jiff::{SignedDuration, Timestamp};
 
 use super::case::{By, Case, Form, SECOND, Shape};
-use super::row::{KEYLESS, KEYLESS_V2, PROMISED, Row, TIMED_BY_LOG, TIMESTAMPED, row, run};
+use super::row::{KEYLESS, KEYLESS_V2, PROMISED, REKOR_V2, Row, TIMED_BY_LOG, TIMESTAMPED, row, run};
 use crate::support::sigstore::{
     CERTIFICATE_LIFE, Flaw, ISSUED_AT, OTHER_SIGSTORE, SIGNED_AT, SIGSTORE, Sigstore, Window,
 };
@@ -15,6 +15,10 @@ use crate::support::sigstore::{
 static ENDED: LazyLock<Sigstore> = LazyLock::new(|| Sigstore::with_intermediate_until(SIGNED_AT - SECOND));
 /// Its intermediate ended with the signature.
 static ENDING: LazyLock<Sigstore> = LazyLock::new(|| Sigstore::with_intermediate_until(SIGNED_AT));
+
+/// Their roots ended a second before the signature and with it; what lies below them had not.
+static ROOT_ENDED: LazyLock<Sigstore> = LazyLock::new(|| Sigstore::with_root_until(SIGNED_AT - SECOND));
+static ROOT_ENDING: LazyLock<Sigstore> = LazyLock::new(|| Sigstore::with_root_until(SIGNED_AT));
 
 fn under(case: &mut Case, sigstore: &'static Sigstore) {
     case.sigstore = sigstore;
@@ -50,6 +54,29 @@ const AUTHORITIES: &[Row] = &[
         "certificate: ",
     )
     .beside(|c| c.root(|root| root.certificate_authority_valid(Window::until(SIGNED_AT)))),
+    row(
+        11,
+        "an authority whose root had ended, with an intermediate that had not",
+        KEYLESS,
+        |c| under(c, &ROOT_ENDED),
+        UntrustedCertificate,
+        "an authority above it was not valid at 2026-06-01T12:00:05Z",
+    )
+    .beside(|c| under(c, &ROOT_ENDING)),
+    row(
+        11,
+        "an authority whose window had ended, named by its intermediate alone",
+        KEYLESS,
+        |c| c.root(|root| root.certificate_authority_valid(Window::until(SIGNED_AT - SECOND))),
+        UntrustedCertificate,
+        "certificate: ",
+    )
+    .given(|c| {
+        c.root(|mut root| {
+            root.certificate_authorities[0].chain.truncate(1);
+            root
+        });
+    }),
     row(
         11,
         "an authority whose window had not begun",
@@ -200,13 +227,22 @@ const TIMES: &[Row] = &[
     ),
     row(
         18,
+        "a second Rekor's entry that claims a time beside a timestamp",
+        REKOR_V2,
+        |c| c.edit = |signed, _| signed.set_integrated_time(SIGNED_AT),
+        MalformedSignature,
+        "the entry says 2026-06-01T12:00:05Z, and the second Rekor signs no time",
+    )
+    .beside(|c| c.edit = |signed, _| signed.set_integrated_time(Timestamp::UNIX_EPOCH)),
+    row(
+        18,
         "logged in the future",
         TIMED_BY_LOG,
-        |c| c.now = SIGNED_AT - SignedDuration::from_mins(6),
+        |c| c.now = SIGNED_AT - SignedDuration::from_mins(5) - SECOND,
         NoSigningTime,
         "future",
     )
-    .beside(|c| c.now = SIGNED_AT - SignedDuration::from_mins(4)),
+    .beside(|c| c.now = SIGNED_AT - SignedDuration::from_mins(5)),
     row(
         18,
         "timestamped in the future",

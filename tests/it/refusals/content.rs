@@ -195,6 +195,15 @@ const SUBJECTS: &[Row] = &[
     ),
     row(
         26,
+        "its digest beside one of another algorithm that is no digest",
+        BUNDLES,
+        |c| subject_is(c, json!([{ "digest": { "sha256": subject().hex(), "sha1": "xy" } }])),
+        MalformedSignature,
+        "a digest of a subject is not hexadecimal",
+    )
+    .beside(|c| subject_is(c, json!([{ "digest": { "sha256": subject().hex(), "sha1": "00ff" } }]))),
+    row(
+        26,
         "its digest as another algorithm's",
         BUNDLES,
         |c| subject_is(c, json!([{ "digest": { "sha512": subject().hex() } }])),

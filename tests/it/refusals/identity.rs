@@ -158,6 +158,16 @@ const EXACT: &[Row] = &[
     .beside(|c| named(c, San::Username("alice!acme.test".to_owned()))),
     row(
         20,
+        "the user name in another directory",
+        KEYLESS,
+        |c| named(c, San::OtherUsername("alice!acme.test".to_owned())),
+        WrongIdentity,
+        "identity: found nothing",
+    )
+    .given(|c| c.trust([identity(Matcher::exact(GITHUB), Matcher::exact("alice!acme.test"))]))
+    .beside(|c| named(c, San::Username("alice!acme.test".to_owned()))),
+    row(
+        20,
         "another e-mail address",
         KEYLESS,
         |c| named(c, email("release@acme.test.evil.test")),

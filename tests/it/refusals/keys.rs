@@ -361,6 +361,26 @@ const TERMS: &[Row] = &[
     .beside(|c| c.now = SIGNED_AT + DAY * 30),
     row(
         24,
+        "older than the week that the rule allows",
+        KEYS,
+        |c| c.now = SIGNED_AT + DAY * 7 + SECOND,
+        SignatureTooOld,
+        "more than 7 days ago",
+    )
+    .given(|c| c.demand.max_signature_age = Some(DAY * 7))
+    .beside(|c| c.now = SIGNED_AT + DAY * 7),
+    row(
+        24,
+        "older than the day and a half that the rule allows",
+        KEYS,
+        |c| c.now = SIGNED_AT + DAY + DAY / 2 + SECOND,
+        SignatureTooOld,
+        "more than 36h ago",
+    )
+    .given(|c| c.demand.max_signature_age = Some(DAY + DAY / 2))
+    .beside(|c| c.now = SIGNED_AT + DAY + DAY / 2),
+    row(
+        24,
         "of unknown age, where the rule bounds it",
         &[(Form::RekorV2, By::Key)],
         |c| c.edit = |signed, _| signed.without_timestamps(),

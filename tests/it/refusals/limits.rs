@@ -76,7 +76,7 @@ const COUNTS: &[Row] = &[
         .beside(|c| subjects(c, SUBJECTS_MAX)),
     row(10, "1025 subjects", BUNDLES, |c| subjects(c, 1025), OverLimit, "1025 subjects, more than 64"),
     row(10, "33 digests of one subject", BUNDLES, |c| digests(c, 33), OverLimit, "33 digests")
-        .beside(|c| digests(c, 2)),
+        .beside(|c| digests(c, 32)),
     row(
         10,
         "17 names in a certificate",
@@ -162,4 +162,17 @@ fn numbers_are_bounded() {
 #[test]
 fn sizes_are_bounded() {
     run(SIZES);
+}
+
+/// Nobody signed for it, and it would stand in every message and record.
+#[test]
+fn what_a_stranger_wrote_is_quoted_in_part() {
+    let long = "x".repeat(300_000).leak();
+    for shape in BUNDLES {
+        let mut case = Case::honest(*shape);
+        case.payload_type = long;
+        let (code, detail) = case.outcome().unwrap_err();
+        assert_eq!(code, "NOT_A_SIGNATURE");
+        assert!(detail.contains("payload type: found `xxx") && detail.chars().count() < 2100, "{} bytes", detail.len());
+    }
 }

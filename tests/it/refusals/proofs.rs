@@ -2,9 +2,12 @@
 
 use assay::trust::Reason::{MalformedSignature, NotInLog};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
 use super::case::{By, Case, Form, SECOND, other};
 use super::row::{ALL, BUNDLES, BUNDLES_V1, CLASSIC, PROMISED, REKOR_V2, Row, row, run};
-use crate::support::sigstore::{EntryKind, InclusionProof, OTHER_SIGSTORE, SIGNED_AT, SIGSTORE, Window};
+use crate::support::sigstore::{EntryKind, InclusionProof, OTHER_SIGSTORE, SIGNED_AT, SIGSTORE, Signed, Window};
 
 /// No entry, or one that nothing vouches for.
 const UNPROVEN: &[Row] = &[
@@ -110,6 +113,31 @@ const UNPROVEN: &[Row] = &[
     ),
     row(
         16,
+        "a checkpoint whose signature says to be by another log",
+        BUNDLES,
+        |c| {
+            c.edit = |signed, _| {
+                signed.edit_entry(|entry| {
+                    let checkpoint = &mut entry.proof.as_mut().unwrap().checkpoint;
+                    *checkpoint = checkpoint.replacen("\u{2014} ", "\u{2014} not.", 1);
+                })
+            };
+        },
+        MalformedSignature,
+        "the checkpoint has no signature by the log that it is about",
+    ),
+    row(
+        16,
+        "a checkpoint by another trusted log, with a line that says to be by this one",
+        REKOR_V2,
+        |c| c.edit = |signed, case| with_line_of_its_log(signed.checkpoint_by(&OTHER_SIGSTORE.rekor_v2), case),
+        NotInLog,
+        "the checkpoint is not signed by the log that the entry names",
+    )
+    .given(|c| c.root(|root| root.and(OTHER_SIGSTORE.trusted_root())))
+    .beside(|c| c.edit = with_line_of_its_log),
+    row(
+        16,
         "logged by a log of the same name that nobody knows",
         ALL,
         |c| {
@@ -200,6 +228,16 @@ const UNPROVEN: &[Row] = &[
     .given(|c| c.edit = |signed, _| signed.without_promise())
     .beside(|c| c.root(|root| root.transparency_logs_valid(Window::until(SIGNED_AT)))),
 ];
+
+/// One line more below the checkpoint, with the hint of the log's key and no signature by it.
+fn with_line_of_its_log(signed: Signed, _: &Case) -> Signed {
+    signed.edit_entry(|entry| {
+        let line = STANDARD.encode([&entry.log_id[..4], &[0; 64]].concat());
+        let checkpoint = &mut entry.proof.as_mut().unwrap().checkpoint;
+        let name = checkpoint.lines().next().unwrap().to_owned();
+        checkpoint.push_str(&format!("\u{2014} {name} {line}\n"));
+    })
+}
 
 pub fn rows() -> Vec<Row> {
     UNPROVEN.to_vec()

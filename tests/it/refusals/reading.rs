@@ -207,6 +207,36 @@ const BUNDLE_TEXTS: &[Row] = &[
     ),
     row(
         7,
+        "a list of a signature's members in its place",
+        BUNDLES,
+        |c| {
+            c.edit = |s, _| {
+                s.edit_bundle(|b| {
+                    let signature = &mut b["dsseEnvelope"]["signatures"][0];
+                    *signature = json!([signature["sig"], ""]);
+                })
+            };
+        },
+        MalformedSignature,
+        "`signatures` is a list where an object belongs",
+    ),
+    row(
+        7,
+        "a list of an object's members in its place",
+        BUNDLES,
+        |c| {
+            c.edit = |s, _| {
+                s.edit_bundle(|b| {
+                    let id = &mut b["verificationMaterial"]["tlogEntries"][0]["logId"];
+                    *id = json!([id["keyId"]]);
+                })
+            };
+        },
+        MalformedSignature,
+        "`logId` is a list where an object belongs",
+    ),
+    row(
+        7,
         "an unknown member of the bundle",
         BUNDLES,
         |c| c.edit = |s, _| s.edit_bundle(|b| b["unknown"] = json!(1)),

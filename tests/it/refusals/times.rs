@@ -50,3 +50,29 @@ fn where_no_log_is_asked_an_entry_in_one_changes_nothing() {
         assert!(outcome(|signed, _| signed.without_timestamps()).is_err(), "{form:?}");
     }
 }
+
+/// Nothing but the log proves when a key was used, and where none is needed one that is there still says it.
+#[test]
+fn where_a_log_is_optional_an_entry_that_holds_proves_the_time() {
+    let seen = |edit: fn(Signed, &Case) -> Signed| {
+        let mut case = Case { edit, ..Case::honest((Form::Classic, By::Key)) };
+        case.demand.tlog = Tlog::Optional;
+        let demand = Demand { roots: vec![trusted("root", &case.roots[0])], ..case.demand.clone() };
+        let rule = Rule::new("acme".to_owned(), vec![], Enforcement::Enforce(demand));
+        let search = Search { candidates: vec![case.candidate()], looked_at: vec![] };
+        let Judgement::Allow(verified) = judge(index(), &case.repository, &rule, &search, case.now) else {
+            panic!("good without an entry");
+        };
+        let report = &verified.verdict().candidates[0];
+        let log = report.checks.iter().find(|check| check.name == "log").expect("the log is spoken of");
+        (report.signers[0].signed_at, log.passed(), log.detail.clone())
+    };
+    let (time, passed, detail) = seen(|signed, _| signed);
+    assert_eq!((time, passed), (Some(SIGNED_AT), true), "{detail}");
+    let (time, passed, detail) = seen(|signed, _| signed.without_log_entry());
+    assert_eq!((time, passed), (None, false));
+    assert!(detail.starts_with("there is no entry"), "{detail}");
+    let (time, passed, detail) = seen(|signed, case| signed.swap_log_entry_with(&case.with_another_key().signed()));
+    assert_eq!((time, passed), (None, false));
+    assert!(detail.starts_with("the rule says tlog = \"optional\", and "), "{detail}");
+}

@@ -5,7 +5,7 @@ use assay::trust::Tlog;
 use jiff::SignedDuration;
 
 use super::case::{By, Case, Form, SECOND, Shape, other};
-use super::row::{KEYLESS_V2, Row, row, run};
+use super::row::{KEYLESS_V2, Row, TIMESTAMPED, row, run};
 use crate::support::sigstore::{
     CERTIFICATE_LIFE, Flaw, ISSUED_AT, OTHER_SIGSTORE, SIGNED_AT, SIGSTORE, Signed, TrustedRoot, Window,
 };
@@ -33,6 +33,18 @@ fn by_theirs(signed: Signed, _: &Case) -> Signed {
     signed.without_timestamps().timestamped_by(&OTHER_SIGSTORE.timestamps, SIGNED_AT)
 }
 
+const ECDSA_WITH_SHA_256: [u8; 8] = [0x2a, 0x86, 0x48, 0xce, 0x3d, 4, 3, 2];
+const ECDSA_WITH_SHA_512: [u8; 8] = [0x2a, 0x86, 0x48, 0xce, 0x3d, 4, 3, 4];
+
+/// Changes how the token says that it was signed, which is not signed and stands there last.
+fn says_of_its_signature(mut signed: Signed, algorithm: [u8; 8]) -> Signed {
+    for token in &mut signed.timestamps {
+        let at = token.windows(8).rposition(|bytes| bytes == ECDSA_WITH_SHA_256).expect("it says so");
+        token[at..at + 8].copy_from_slice(&algorithm);
+    }
+    signed
+}
+
 const NO_TIME: &str = "signing time: ";
 
 /// Where the time is proven by nothing else.
@@ -54,6 +66,23 @@ const WITH_REKOR_V2: &[Row] = &[
         |c| c.edit = |s, _| s.without_timestamps().timestamped_over(b"something else", &SIGSTORE.timestamps, SIGNED_AT),
         NoSigningTime,
         "Timestamp message hash mismatch",
+    ),
+    row(
+        14,
+        "that says of itself that it is signed over another hash",
+        TIMESTAMPED,
+        |c| c.edit = |signed, _| says_of_its_signature(signed, ECDSA_WITH_SHA_512),
+        NoSigningTime,
+        "it says that it is signed with 1.2.840.10045.4.3.4 over 2.16.840.1.101.3.4.2.1",
+    )
+    .beside(|c| c.edit = |signed, _| says_of_its_signature(signed, ECDSA_WITH_SHA_256)),
+    row(
+        14,
+        "that says of itself that it is signed in a way that nobody knows",
+        TIMESTAMPED,
+        |c| c.edit = |signed, _| says_of_its_signature(signed, [0x2a, 0x86, 0x48, 0xce, 0x3d, 4, 3, 0x7f]),
+        NoSigningTime,
+        "it says that it is signed with 1.2.840.10045.4.3.127 over 2.16.840.1.101.3.4.2.1",
     ),
     row(
         14,

@@ -23,8 +23,13 @@ pub struct CertificateAuthority {
 impl CertificateAuthority {
     /// Every one has the same names and other keys. The intermediate's certificate ends at `until`.
     pub fn new(until: Timestamp) -> Self {
+        Self::with_root_until(END, until)
+    }
+
+    /// The root's certificate ends at `root`, the intermediate's at `until`.
+    pub fn with_root_until(root: Timestamp, until: Timestamp) -> Self {
         let root_key = Key::new(KeyKind::P256);
-        let root_params = authority("fulcio-root", END);
+        let root_params = authority("fulcio-root", root);
         let root = root_params.self_signed(root_key.pair()).unwrap();
 
         let key = Key::new(KeyKind::P256);

@@ -15,6 +15,7 @@ use super::signatory::Signatory;
 
 const SUBJECT_ALT_NAME: [u64; 4] = [2, 5, 29, 17];
 const SCT_LIST: [u64; 10] = [1, 3, 6, 1, 4, 1, 11129, 2, 4, 2];
+const PRINCIPAL_NAME: [u64; 10] = [1, 3, 6, 1, 4, 1, 311, 20, 2, 3];
 /// Fulcio's extensions lie below.
 const FULCIO: [u64; 8] = [1, 3, 6, 1, 4, 1, 57264, 1];
 /// Up to here their values are bare text, later ones are DER.
@@ -97,13 +98,18 @@ fn write_name(writer: DERWriter<'_>, name: &San) {
             writer.write_tagged_implicit(Tag::context(1), |writer| writer.write_ia5_string(address));
         }
         San::Uri(uri) => writer.write_tagged_implicit(Tag::context(6), |writer| writer.write_ia5_string(uri)),
-        San::Username(name) => writer.write_tagged_implicit(Tag::context(0), |writer| {
-            writer.write_sequence(|writer| {
-                writer.next().write_oid(&ObjectIdentifier::from_slice(&below_fulcio(USERNAME)));
-                writer.next().write_tagged(Tag::context(0), |writer| writer.write_utf8_string(name));
-            });
-        }),
+        San::Username(name) => write_other_name(writer, &below_fulcio(USERNAME), name),
+        San::OtherUsername(name) => write_other_name(writer, &PRINCIPAL_NAME, name),
     }
+}
+
+fn write_other_name(writer: DERWriter<'_>, oid: &[u64], name: &str) {
+    writer.write_tagged_implicit(Tag::context(0), |writer| {
+        writer.write_sequence(|writer| {
+            writer.next().write_oid(&ObjectIdentifier::from_slice(oid));
+            writer.next().write_tagged(Tag::context(0), |writer| writer.write_utf8_string(name));
+        });
+    });
 }
 
 fn timestamps(ct_log: &CtLog, request: &CertificateRequest, tbs: &[u8], issuer: &[u8]) -> Vec<Vec<u8>> {

@@ -107,6 +107,11 @@ impl Sigstore {
         }
     }
 
+    /// The certificate of the authority's root ends at `until`; what lies below it outlives it.
+    pub fn with_root_until(until: Timestamp) -> Self {
+        Self { authority: CertificateAuthority::with_root_until(until, END), ..Self::new() }
+    }
+
     /// Trusts all of this.
     pub fn trusted_root(&self) -> TrustedRoot {
         TrustedRoot {

@@ -24,6 +24,8 @@ pub enum San {
     Uri(String),
     /// Fulcio's `OtherName` 1.3.6.1.4.1.57264.1.7.
     Username(String),
+    /// An `OtherName` of another type, the user name of Microsoft's directories, as text.
+    OtherUsername(String),
 }
 
 /// Which extensions name the identity's issuer.
