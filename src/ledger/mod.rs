@@ -7,6 +7,7 @@
 mod images;
 mod record;
 mod sqlite;
+mod tags;
 mod uses;
 mod verdicts;
 

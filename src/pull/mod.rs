@@ -7,6 +7,7 @@
 #![cfg_attr(not(test), warn(clippy::indexing_slicing))]
 
 mod admit;
+mod blobs;
 mod error;
 mod explain;
 #[cfg(test)]
