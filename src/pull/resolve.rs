@@ -77,6 +77,8 @@ struct Led {
     written: Timestamp,
     /// It was said in the log that this is used though upstream is away.
     was_stale: bool,
+    /// Known from the ledger alone: an upstream of this name said so, which may have been elsewhere then.
+    is_recalled: bool,
 }
 
 impl Resolver {
@@ -107,6 +109,7 @@ impl Resolver {
         let (led, freshness) = (self.led(&key).await, upstream.freshness());
         if let Some(led) = led
             && led.is_within(freshness.tag_ttl, self.clock.now())
+            && !(led.is_recalled && upstream.came_by_reload())
         {
             return Ok(Resolved { digest: led.digest, manifest: None, from: From::Memory });
         }
@@ -149,7 +152,7 @@ impl Resolver {
             self.keeping.failed("tags", &error);
         }
         let written = written.filter(|_| is_written).unwrap_or(at);
-        self.led.insert(key, Led { digest, at, written, was_stale: false });
+        self.led.insert(key, Led { digest, at, written, was_stale: false, is_recalled: false });
     }
 
     async fn led(&self, key: &Key) -> Option<Led> {
@@ -157,7 +160,7 @@ impl Resolver {
             return Some(led);
         }
         let TagSeen { digest, at } = self.ledger.tag(&key.1, &key.2).await.ok().flatten()?;
-        let led = Led { digest, at, written: at, was_stale: false };
+        let led = Led { digest, at, written: at, was_stale: false, is_recalled: true };
         self.led.insert(key.clone(), led);
         Some(led)
     }

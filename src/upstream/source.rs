@@ -23,6 +23,7 @@ use crate::oci::{Claim, Digest, MANIFEST_MAX, Manifest, Reference, Registry, Rep
 pub struct Upstream {
     registry: Registry,
     instance: u64,
+    came_by_reload: bool,
     source: Arc<Source>,
     signatures_in: Option<Elsewhere>,
     freshness: Freshness,
@@ -53,7 +54,17 @@ impl Upstream {
     ) -> Self {
         static MADE: AtomicU64 = AtomicU64::new(0);
         let instance = MADE.fetch_add(1, Ordering::Relaxed);
-        Self { registry, instance, source, signatures_in, freshness }
+        Self { registry, instance, came_by_reload: false, source, signatures_in, freshness }
+    }
+
+    /// The same, made by a reload of the configuration or not.
+    pub(super) fn by_reload(self, came_by_reload: bool) -> Self {
+        Self { came_by_reload, ..self }
+    }
+
+    /// Whether a reload of the configuration made it: what one of its name said before may be wrong here.
+    pub fn came_by_reload(&self) -> bool {
+        self.came_by_reload
     }
 
     /// Tells it from others of the same name, which were there under another configuration: no answer of one of them

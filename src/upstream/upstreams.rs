@@ -64,6 +64,7 @@ impl Upstreams {
                 return Err(SetupError::Twice { registry });
             }
         }
+        let is_reload = before.is_some();
         let before = before.filter(|before| before.network == network);
         let mut sources = BTreeMap::new();
         for (registry, options) in &made_of {
@@ -88,7 +89,9 @@ impl Upstreams {
                 Some(same) => same,
                 None => {
                     let freshness = options.map(|options| options.freshness).unwrap_or_default();
-                    Arc::new(Upstream::new(registry.clone(), Arc::clone(source), elsewhere, freshness))
+                    Arc::new(
+                        Upstream::new(registry.clone(), Arc::clone(source), elsewhere, freshness).by_reload(is_reload),
+                    )
                 }
             };
             by_registry.insert(registry.clone(), upstream);

@@ -87,6 +87,13 @@ fn file(folder: &Path, digest: Digest) -> std::path::PathBuf {
     folder.join("blobs/sha256").join(&hex[..2]).join(&hex)
 }
 
+/// A client has its last byte some milliseconds before the file has its name.
+async fn published(proxy: &Proxy, digest: Digest) {
+    while !proxy.has(digest) {
+        tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+    }
+}
+
 #[tokio::test]
 async fn unfinished_files_are_removed() {
     let world = World::new().await;
@@ -156,6 +163,7 @@ async fn files_that_are_not_what_their_names_say_are_set_aside() {
     }
     let proxy = world.start(Arc::new(tempfile::tempdir().unwrap())).await;
     world.statuses(&proxy).await;
+    published(&proxy, layer).await;
     fs::write(file(proxy.folder(), layer), vec![0; world.image.platform("amd64").unwrap().layers[0].bytes.len()])
         .unwrap();
     world.statuses(&proxy).await;
@@ -165,6 +173,7 @@ async fn files_that_are_not_what_their_names_say_are_set_aside() {
     // Without such a folder it works, too.
     fs::remove_dir_all(proxy.folder().join("quarantine")).unwrap();
     fs::write(proxy.folder().join("quarantine"), "in the way").unwrap();
+    published(&proxy, layer).await;
     fs::write(file(proxy.folder(), layer), "").unwrap();
     let proxy = world.start(proxy.stop().await).await;
     world.statuses(&proxy).await;
