@@ -19,6 +19,7 @@ use assay::ledger::Ledger;
 use assay::oci::Digest;
 use assay::store::DiskStore;
 use assay::telemetry::SpaceMetrics;
+use assay::trust::Fingerprint;
 use assay::upkeep::{EvictionOptions, Evictor};
 use rusqlite::params;
 use support::client::get;
@@ -138,9 +139,10 @@ async fn evict(store: &Arc<DiskStore>, ledger: &Ledger) -> (Duration, Duration) 
         let (ledger, done) = (ledger.clone(), done.clone());
         tokio::spawn(async move {
             let (repository, mut longest) = ("made-up.test/team-0/app".parse().unwrap(), Duration::ZERO);
+            let rule = Fingerprint { rule: Digest::of(b"rule"), trust: Digest::of(b"keys") };
             while !done.is_cancelled() {
                 let asked = Instant::now();
-                ledger.parents(&repository, Digest::of(b"nothing"), 16).await.unwrap();
+                ledger.parents(&repository, Digest::of(b"nothing"), rule, 16).await.unwrap();
                 longest = longest.max(asked.elapsed());
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
