@@ -407,3 +407,20 @@ async fn images_that_were_let_through_hide_none_that_is_verified() {
     assert!(got.status == StatusCode::OK && got.body == layer.bytes, "{}", got.message());
     assert!(get(proxy.address, &proxy.blob_path("app", config)).await.is_refusal("NOT_NAMED"));
 }
+
+/// What no other tool reads as a manifest, because its annotations are no texts, is none here either.
+#[tokio::test]
+async fn a_signature_with_annotations_that_are_no_texts_is_none() {
+    for (annotation, status) in [(json!("x"), StatusCode::OK), (json!(["x"]), StatusCode::FORBIDDEN)] {
+        let (upstream, signer, good) = (NastyUpstream::start().await, Signer::generate().unwrap(), image("good"));
+        upstream.registry().push_image("app", "1.0", &good);
+        let mut bundle = signer.bundle(&good.index);
+        let mut manifest: Value = serde_json::from_slice(&bundle.manifest.bytes).unwrap();
+        manifest["annotations"]["x"] = annotation;
+        bundle.manifest = Document::json(OCI_MANIFEST, &manifest);
+        upstream.registry().push_artefact("app", &bundle);
+        let proxy = Proxy::start(&upstream, &signer).await;
+        let got = get(proxy.address, &proxy.manifest_path("app", "1.0")).await;
+        assert_eq!(got.status, status, "{}", got.message());
+    }
+}

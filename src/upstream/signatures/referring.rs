@@ -1,6 +1,9 @@
 //! What refers to the digest: bundles, and the classic layouts as referrers.
 
+use std::collections::BTreeMap;
 use std::pin::pin;
+
+use serde::Deserialize;
 
 use super::layers::{DSSE_ENVELOPE, Kind};
 use super::search::{Search, within};
@@ -151,6 +154,9 @@ impl Search<'_> {
         if manifest.subject().map(|subject| subject.digest) != Some(self.subject) {
             return Err(LookOutcome::Unrelated("refers to something else".to_owned()));
         }
+        if !has_plain_annotations(&manifest) {
+            return Err(LookOutcome::Unrelated("has annotations that are no texts".to_owned()));
+        }
         Ok(manifest)
     }
 
@@ -165,6 +171,16 @@ impl Search<'_> {
             Err(outcome) => Collected::look(place, outcome),
         }
     }
+}
+
+/// Annotations are texts (OCI image specification, annotations). What says otherwise of itself no other tool reads.
+fn has_plain_annotations(manifest: &Manifest) -> bool {
+    #[derive(Deserialize)]
+    struct Annotated {
+        #[serde(rename = "annotations")]
+        _annotations: Option<BTreeMap<String, String>>,
+    }
+    serde_json::from_slice::<Annotated>(manifest.bytes()).is_ok()
 }
 
 /// How likely an entry is a signature: the lower, the likelier. So that hundreds of SBOMs do not push
