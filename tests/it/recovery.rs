@@ -4,6 +4,7 @@
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use assay::demo::{BuiltImage, ImageBuilder, Signer};
 use assay::oci::Digest;
@@ -89,9 +90,12 @@ fn file(folder: &Path, digest: Digest) -> std::path::PathBuf {
 
 /// A client has its last byte some milliseconds before the file has its name.
 async fn published(proxy: &Proxy, digest: Digest) {
-    while !proxy.has(digest) {
-        tokio::time::sleep(std::time::Duration::from_millis(1)).await;
-    }
+    let named = async {
+        while !proxy.has(digest) {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), named).await.expect("what was served whole is published");
 }
 
 #[tokio::test]
