@@ -24,6 +24,7 @@ use hyper_util::rt::TokioIo;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::net::TcpStream;
 
+use crate::support::serving::configuration;
 use crate::support::{Misbehaviour, NastyUpstream, PathMatch};
 
 /// Enough to notice when something is plainly broken; CI asks for more.
@@ -92,7 +93,7 @@ impl World {
             content.insert(image.index.digest, image.index.bytes.clone());
         }
         let home = tempfile::tempdir().unwrap();
-        std::fs::write(home.path().join("key.pub"), signer.public_key_pem()).unwrap();
+        std::fs::write(home.path().join("acme.pub"), signer.public_key_pem()).unwrap();
         let cache = variable("ASSAY_CRASH_DIR").map_or_else(|| home.path().join("cache"), PathBuf::from);
         Self {
             upstream,
@@ -315,32 +316,8 @@ impl Server {
     async fn start(home: &Path, cache: &Path, upstream: &NastyUpstream) -> Self {
         let port = || std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let (address, admin) = (port(), port());
-        let (url, cache) = (upstream.url(), cache.display());
-        let config = format!(
-            r#"version = 1
-[server]
-listen = ["{address}"]
-[upstream."test.assay"]
-url = "{url}"
-[network]
-proxy = "none"
-retries = 0
-[[policy]]
-name = "all"
-images = ["test.assay/**"]
-tlog = "off"
-[[policy.signer]]
-key = "key.pub"
-[cache]
-dir = "{cache}"
-[admin]
-listen = "{admin}"
-[log]
-format = "json"
-level = "debug"
-access = false
-"#
-        );
+        let log = "[log]\nformat = \"json\"\nlevel = \"debug\"\naccess = false\n";
+        let config = configuration(address, admin, upstream, cache) + log;
         std::fs::write(home.join("proxy.toml"), config).unwrap();
         let log = home.join("log");
         let program = variable("ASSAY_CRASH_PROGRAM").unwrap_or(env!("CARGO_BIN_EXE_assay").to_owned());

@@ -31,18 +31,15 @@ pub struct Serving {
     child: Child,
 }
 
-impl Launch {
-    /// In front of an upstream, which it calls `test.assay`, with one rule about everything for one key.
-    pub fn new(upstream: &NastyUpstream, key: &str) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let port = || TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let (server, admin) = (port(), port());
-        let config = format!(
-            r#"version = 1
+/// A configuration with one upstream, `test.assay`, and one rule about everything for the key `acme.pub` beside it.
+pub fn configuration(server: SocketAddr, admin: SocketAddr, upstream: &NastyUpstream, cache: &Path) -> String {
+    let (url, cache) = (upstream.url(), cache.display());
+    format!(
+        r#"version = 1
 [server]
 listen = ["{server}"]
 [upstream."test.assay"]
-url = "{}"
+url = "{url}"
 [network]
 proxy = "none"
 retries = 0
@@ -53,13 +50,20 @@ tlog = "off"
 [[policy.signer]]
 key = "acme.pub"
 [cache]
-dir = "{}"
+dir = "{cache}"
 [admin]
 listen = "{admin}"
-"#,
-            upstream.url(),
-            folder.path().join("cache").display(),
-        );
+"#
+    )
+}
+
+impl Launch {
+    /// In front of an upstream, which it calls `test.assay`, with one rule about everything for one key.
+    pub fn new(upstream: &NastyUpstream, key: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let port = || TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let (server, admin) = (port(), port());
+        let config = configuration(server, admin, upstream, &folder.path().join("cache"));
         let launch = Self { folder, server, admin, passed: None, environment: Vec::new() };
         launch.write("proxy.toml", &config);
         launch.write("acme.pub", key);
