@@ -5,7 +5,6 @@ use std::time::Instant;
 
 use arc_swap::ArcSwap;
 use futures_util::future::BoxFuture;
-use jiff::Timestamp;
 
 use crate::clock::Clock;
 use crate::ledger::{Edges, Ledger};
@@ -14,9 +13,10 @@ use crate::store::DiskStore;
 use crate::tasks::Tasks;
 use crate::telemetry::{CacheOutcome, Metrics};
 use crate::trust::artefact::NotAnArtefact;
-use crate::trust::{self, Artefact, Decision, Judgement, Reason, Recorded, Search, Verdict, Verified};
+use crate::trust::{Artefact, Decision, Judgement, Reason, Recorded, Search, Verified};
 use crate::upstream::{SignatureLimits, Wanted};
 
+use super::admission::{Admission, stands};
 use super::error::PullError;
 use super::flight::Flights;
 use super::from_upstream::{beside, fetch, search, with_causes};
@@ -36,15 +36,6 @@ const MEMORY_MAX: u64 = 32 * 1024 * 1024;
 /// How long an image that is only served because the rule says `audit` is served without another
 /// look: short, so that a signature that comes later is seen.
 const AUDIT_FOR: std::time::Duration = std::time::Duration::from_secs(60);
-
-/// A manifest that may be served.
-#[derive(Clone, Debug)]
-pub enum Admission {
-    /// An index or image that a rule lets through.
-    Image(Verified<Manifest>),
-    /// A signature artefact.
-    Artefact(Artefact),
-}
 
 /// Decides which manifests may be served. One judgement for any crowd.
 #[derive(Clone)]
@@ -85,46 +76,6 @@ pub(super) struct Parts {
     flights: Flights<(Key, bool), Result<Admission, PullError>>,
     /// What is known, for those who ask for blobs. Work in here may wait for `flights`, never the other way.
     lookups: Flights<Key, Result<Option<Admission>, PullError>>,
-}
-
-impl Admission {
-    /// The manifest.
-    pub fn manifest(&self) -> &Manifest {
-        match self {
-            Self::Image(verified) => verified.get(),
-            Self::Artefact(artefact) => artefact.manifest(),
-        }
-    }
-
-    /// Why it may be served.
-    pub fn verdict(&self) -> &Arc<Verdict> {
-        match self {
-            Self::Image(verified) => verified.verdict(),
-            Self::Artefact(artefact) => artefact.verdict(),
-        }
-    }
-
-    /// Some bytes that it takes in memory.
-    fn weight(&self) -> u32 {
-        // Parsed, a manifest takes some three times its bytes.
-        let manifest = self.manifest().bytes().len().saturating_mul(4);
-        u32::try_from(manifest.saturating_add(weight(self.verdict()))).unwrap_or(u32::MAX)
-    }
-}
-
-/// Some bytes that a verdict takes in memory. A small manifest can have a hundred signatures, most of them bad.
-pub(super) fn weight(verdict: &Verdict) -> usize {
-    const REPORT: usize = 1024;
-    (verdict.candidates.len() + verdict.looked_at.len()).saturating_mul(REPORT)
-}
-
-/// Whether what was admitted earlier may be served to this question: judged under the very same rule, and
-/// not outlived by what it rests on.
-pub(super) fn stands(verdict: &Verdict, question: &Question, now: Timestamp) -> bool {
-    match &verdict.decision {
-        Decision::Verified { .. } => trust::still_stands(verdict, &question.rule, now),
-        _ => verdict.fingerprint == question.rule.fingerprint(),
-    }
 }
 
 impl Gatekeeper {
@@ -194,7 +145,7 @@ impl Gatekeeper {
         if let Some(admission) = self.0.in_memory(question) {
             return Ok(Some(admission));
         }
-        let (gatekeeper, about) = (self.clone(), question.clone());
+        let (gatekeeper, about, begins) = (self.clone(), question.clone(), walk.begins());
         let work = || async move {
             match gatekeeper.0.known(&about, None, walk).await? {
                 Known::Admitted(admission) => Ok(Some(admission)),
@@ -202,6 +153,10 @@ impl Gatekeeper {
                 Known::Nothing | Known::Outdated => Ok(Some(gatekeeper.admit(about, None).await?.0)),
             }
         };
+        // What a walk passed before, it passes over: its answer is not one to those who begin.
+        if !begins {
+            return work().await;
+        }
         let known = self.0.lookups.join(question.key(), work).await;
         known.map_err(|_| PullError::Internal("the program is stopping".into()))?
     }
@@ -219,6 +174,11 @@ impl Gatekeeper {
     /// Which recorded manifests name a digest.
     pub(super) async fn named_by(&self, question: &Question) -> Vec<Digest> {
         named_by(&self.0.store, &self.0.lineage, question).await
+    }
+
+    /// Stores an admitted manifest, if the disk takes it.
+    pub(super) async fn keep(&self, manifest: &Manifest) {
+        self.0.keep(manifest).await;
     }
 
     /// The tag by which the parent of an admitted manifest was found, if it had to be searched for.
@@ -467,30 +427,5 @@ impl Parts {
     pub(super) fn unreadable<T: Default>(&self, error: &crate::ledger::LedgerError) -> T {
         tracing::error!(error = %with_causes(error), "the ledger could not be read");
         T::default()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::trust::{Found, Looked, Rule, danger};
-
-    #[test]
-    fn what_is_said_about_a_manifest_weighs_as_it_does() {
-        let index = br#"{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[]}"#;
-        let manifest = Manifest::parse(index.as_slice().into(), None).unwrap();
-        let written = danger::Unsigned::as_written_by_the_operator();
-        let rule = Rule::new("test".to_owned(), vec![], trust::Enforcement::Off(written));
-        let weight = |places: usize| {
-            let looked = Looked { place: "a place".to_owned(), found: Found::Nothing };
-            let search = Search { candidates: vec![], looked_at: vec![looked; places] };
-            let repository = "test.assay/app".parse().unwrap();
-            match trust::judge(manifest.clone(), &repository, &rule, &search, Timestamp::UNIX_EPOCH) {
-                Judgement::Allow(verified) => Admission::Image(verified).weight(),
-                _ => panic!("the rule is off"),
-            }
-        };
-        assert!(weight(0) < 1000);
-        assert!(weight(1000) > 1_000_000);
     }
 }

@@ -6,7 +6,8 @@ use crate::clock::Clock;
 use crate::oci::{Digest, Repository};
 use crate::trust::{AdmittedBlob, ArtefactBlob, Decision, Reason, Verdict};
 
-use super::admit::{Admission, Gatekeeper, stands, weight};
+use super::admission::{Admission, stands, weight};
+use super::admit::Gatekeeper;
 use super::error::{PullError, Refusal};
 use super::lineage::Lineage;
 use super::question::Question;

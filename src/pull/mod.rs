@@ -6,6 +6,7 @@
 //! `parents` and `rollback` do what single rules ask for besides.
 #![cfg_attr(not(test), warn(clippy::indexing_slicing))]
 
+mod admission;
 mod admit;
 mod blobs;
 mod error;
@@ -38,7 +39,7 @@ mod walk;
 
 pub use crate::store::{FileSlice, Piece};
 pub use crate::upstream::TagPage;
-pub use admit::Admission;
+pub use admission::Admission;
 pub use error::{PullError, Refusal};
 pub use explain::{Explanation, Parent};
 pub use in_force::InForce;

@@ -11,7 +11,8 @@ use crate::oci::{Digest, Manifest, Repository, Tag};
 use crate::trust::{ParentSearch, Reason, Verified};
 use crate::upstream::UpstreamError;
 
-use super::admit::{Admission, Opened, Parts};
+use super::admission::Admission;
+use super::admit::{Opened, Parts};
 use super::error::{PullError, Refusal};
 use super::from_upstream::{fetch, upstream_error, with_causes};
 use super::places::Places;

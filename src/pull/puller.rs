@@ -16,7 +16,8 @@ use crate::telemetry::{CacheOutcome, Metrics};
 use crate::trust::{Policy, Reason, Rule};
 use crate::upstream::{SignatureLimits, TagPage, Upstream, Upstreams};
 
-use super::admit::{Admission, Gatekeeper, Memory};
+use super::admission::Admission;
+use super::admit::{Gatekeeper, Memory};
 use super::error::{PullError, Refusal};
 use super::explain::{Explanation, Parent};
 use super::fill::{Fills, Most};
@@ -222,11 +223,8 @@ impl Puller {
 
     /// A manifest that was evicted and is served from memory: its image is kept from now on, so it must be whole.
     async fn keep_again(&self, manifest: &Manifest) {
-        if self.store.has_gone(manifest.digest())
-            && let Err(error) = self.store.write(manifest.bytes().clone()).await
-        {
-            let error = super::from_upstream::with_causes(&error);
-            tracing::warn!(digest = %manifest.digest(), error, "a manifest could not be kept again");
+        if self.store.has_gone(manifest.digest()) {
+            self.gatekeeper.keep(manifest).await;
         }
     }
 

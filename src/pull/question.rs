@@ -8,7 +8,7 @@ use crate::oci::{Digest, Manifest, Reference, Repository};
 use crate::trust::{self, Decision, Enforcement, Fingerprint, Judgement, Reason, Rule, Search, Verdict};
 use crate::upstream::Upstream;
 
-use super::admit::Admission;
+use super::admission::Admission;
 use super::error::{PullError, Refusal};
 
 /// What an answer depends on besides content: repository, manifest and rule, and which upstream is asked.

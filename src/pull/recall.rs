@@ -4,7 +4,8 @@ use crate::ledger;
 use crate::oci::Manifest;
 use crate::trust::{self, Recorded};
 
-use super::admit::{Admission, Parts};
+use super::admission::Admission;
+use super::admit::Parts;
 use super::error::PullError;
 use super::question::Question;
 

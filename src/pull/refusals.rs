@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::oci::Reference;
 use crate::telemetry::CacheOutcome;
 
-use super::admit::Admission;
+use super::admission::Admission;
 use super::error::PullError;
 use super::question::{Key, Question};
 

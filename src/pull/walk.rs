@@ -37,6 +37,11 @@ impl Walk {
         walked.len() < LOOKS_MAX && walked.insert(digest)
     }
 
+    /// Whether nothing was looked at before.
+    pub(super) fn begins(&self) -> bool {
+        self.walked.0.lock().expect("no holder of this lock panics").is_empty()
+    }
+
     /// Whether this is no longer what was asked about.
     pub(super) fn is_on_the_way(&self) -> bool {
         self.depth > 0
@@ -59,7 +64,9 @@ mod tests {
         assert_eq!(ways.count(), DEPTH_MAX + 1);
         let (one, other) = (walked.start(), walked.start().up().unwrap());
         assert!(!one.is_on_the_way() && other.is_on_the_way());
+        assert!(one.begins() && other.begins());
         assert!(one.is_first_at(Digest::of(b"x")) && !other.is_first_at(Digest::of(b"x")));
+        assert!(!one.begins() && !other.begins() && Walked::default().start().begins());
         let new = (0..LOOKS_MAX).filter(|n| one.is_first_at(Digest::of(&n.to_le_bytes()))).count();
         assert_eq!(new, LOOKS_MAX - 1);
     }
