@@ -84,6 +84,8 @@ impl Client {
 async fn one(socket: &mut dyn Stream, buffer: &mut [u8], method: &Method, path: &str) -> Instant {
     let request = format!("{method} {path} HTTP/1.1\r\nhost: bench\r\naccept: {ACCEPT}\r\n\r\n");
     socket.write_all(request.as_bytes()).await.unwrap();
+    // With TLS, some of it may still be on this side.
+    socket.flush().await.unwrap();
     let (mut got, mut whole, mut first) = (0, None, None);
     while whole.is_none_or(|whole| got < whole) {
         // Until the head is complete, what comes is kept; afterwards only counted.

@@ -19,6 +19,9 @@ const NEVER_STORE: HeaderValue = HeaderValue::from_static("no-store");
 const TEXT_MAX: usize = 200;
 const API_VERSION: HeaderName = HeaderName::from_static("docker-distribution-api-version");
 
+/// As many as content has, so that the map grows once.
+const HEADERS: usize = 12;
+
 /// A response whose body is still typed.
 pub(super) struct Reply {
     status: StatusCode,
@@ -66,7 +69,7 @@ impl Reply {
     }
 
     fn new(status: StatusCode, payload: Payload) -> Self {
-        Self { status, headers: HeaderMap::new(), phrase: None, payload, facts: Facts::default() }
+        Self { status, headers: HeaderMap::with_capacity(HEADERS), phrase: None, payload, facts: Facts::default() }
     }
 
     /// The same, with room for its page until the last of it was sent; `None` where there is no room.

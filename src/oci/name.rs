@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -11,9 +12,9 @@ pub const PATH_MAX: usize = 255;
 /// A registry as operators and clients name it: a host with an optional port, in lower case.
 ///
 /// It is a name to look up among the configured upstreams, never an address to dial. Docker Hub's
-/// aliases (`index.docker.io`, `registry-1.docker.io`) become `docker.io`.
+/// aliases (`index.docker.io`, `registry-1.docker.io`) become `docker.io`. Clones share the text.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Registry(String);
+pub struct Registry(Arc<str>);
 
 /// Why a text is not a registry or repository name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -37,12 +38,12 @@ pub enum NameError {
 impl Registry {
     /// Docker Hub.
     pub fn docker_hub() -> Self {
-        Self("docker.io".to_owned())
+        Self("docker.io".into())
     }
 
     /// Whether this is Docker Hub, whose one-component names belong to `library/`.
     pub fn is_docker_hub(&self) -> bool {
-        self.0 == "docker.io"
+        &*self.0 == "docker.io"
     }
 
     /// The canonical text.
@@ -86,16 +87,16 @@ impl FromStr for Registry {
         }
         Ok(match lower.as_str() {
             "index.docker.io" | "registry-1.docker.io" | "registry.hub.docker.com" => Self::docker_hub(),
-            _ => Self(lower),
+            _ => Self(lower.into()),
         })
     }
 }
 
-/// A repository of one registry. Always valid and canonical; safe as a key, as a path and in a log.
+/// A repository of one registry. Always valid and canonical; safe as a key, as a path and in a log. Clones share the text.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Repository {
     registry: Registry,
-    path: String,
+    path: Arc<str>,
 }
 
 impl Repository {
@@ -108,8 +109,11 @@ impl Repository {
         if !path.split('/').all(is_component) {
             return Err(NameError::Path(cut(path)));
         }
-        let path =
-            if registry.is_docker_hub() && !path.contains('/') { format!("library/{path}") } else { path.to_owned() };
+        let path = if registry.is_docker_hub() && !path.contains('/') {
+            format!("library/{path}").into()
+        } else {
+            path.into()
+        };
         Ok(Self { registry, path })
     }
 

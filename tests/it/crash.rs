@@ -24,6 +24,8 @@ use hyper_util::rt::TokioIo;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::net::TcpStream;
 
+use crate::support::cache_folder::{names, path_of};
+use crate::support::random::Random;
 use crate::support::serving::configuration;
 use crate::support::{Misbehaviour, NastyUpstream, PathMatch};
 
@@ -102,7 +104,7 @@ impl World {
             home,
             cache,
             cut: variable("ASSAY_CRASH_CUT"),
-            random: Random(seed),
+            random: Random::new(seed),
             seen: Arc::default(),
             pulled: BTreeSet::new(),
             published: BTreeSet::new(),
@@ -211,7 +213,7 @@ impl World {
     /// Pulls image after image until the program is gone. Returns which it got whole.
     fn client(&mut self, server: SocketAddr) -> tokio::task::JoinHandle<BTreeSet<usize>> {
         let (images, content, seen) = (Arc::clone(&self.images), Arc::clone(&self.content), Arc::clone(&self.seen));
-        let mut random = Random(self.random.next());
+        let mut random = Random::new(self.random.next());
         tokio::spawn(async move {
             let mut whole = BTreeSet::new();
             loop {
@@ -363,32 +365,4 @@ impl Drop for Server {
 fn published(log: &str) -> BTreeSet<Digest> {
     let lines = log.lines().filter(|line| line.contains("\"content is published\""));
     lines.filter_map(|line| line.split("\"digest\":\"").nth(1)?.split('"').next()?.parse().ok()).collect()
-}
-
-/// All names under which content lies.
-fn names(cache: &Path) -> BTreeSet<Digest> {
-    let Ok(folders) = std::fs::read_dir(cache.join("blobs/sha256")) else { return BTreeSet::new() };
-    let files = folders.flat_map(|folder| std::fs::read_dir(folder.unwrap().path()).unwrap());
-    files.map(|file| format!("sha256:{}", file.unwrap().file_name().to_str().unwrap()).parse().unwrap()).collect()
-}
-
-fn path_of(cache: &Path, digest: Digest) -> PathBuf {
-    let hex = digest.hex();
-    cache.join("blobs/sha256").join(&hex[..2]).join(&hex)
-}
-
-/// xorshift64: the same numbers for the same seed.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0
-    }
-
-    fn below(&mut self, limit: u64) -> u64 {
-        self.next() % limit
-    }
 }

@@ -35,6 +35,7 @@ mod rule_change;
 mod scrub;
 mod shutdown;
 mod sigstore_selftest;
+mod soak;
 mod space;
 mod support_selftest;
 mod systemd;

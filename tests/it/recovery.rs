@@ -11,6 +11,7 @@ use assay::oci::Digest;
 use http::StatusCode;
 use tempfile::TempDir;
 
+use crate::support::cache_folder::path_of;
 use crate::support::client::get;
 use crate::support::proxy::signed_by;
 use crate::support::{Misbehaviour, NastyUpstream, PathMatch, Proxy, Setup};
@@ -83,11 +84,6 @@ impl World {
     }
 }
 
-fn file(folder: &Path, digest: Digest) -> std::path::PathBuf {
-    let hex = digest.hex();
-    folder.join("blobs/sha256").join(&hex[..2]).join(&hex)
-}
-
 /// A client has its last byte some milliseconds before the file has its name.
 async fn published(proxy: &Proxy, digest: Digest) {
     let named = async {
@@ -133,7 +129,7 @@ async fn rows_without_files_cost_a_fetch() {
     let world = World::new().await;
     let platform = world.image.platform("amd64").unwrap();
     let (index, manifest, layer) = (world.image.index.digest, platform.manifest.digest, platform.layers[0].digest);
-    let remove = |digest| move |folder: &Path| fs::remove_file(file(folder, digest)).unwrap();
+    let remove = |digest| move |folder: &Path| fs::remove_file(path_of(folder, digest)).unwrap();
     world.after("no index", remove(index), [AWAY; 3]).await;
     world.after("no platform", remove(manifest), [OK, AWAY, AWAY]).await;
     world.after("no layer", remove(layer), [OK, OK, AWAY]).await;
@@ -163,12 +159,12 @@ async fn files_that_are_not_what_their_names_say_are_set_aside() {
         }),
     ];
     for (what, harm) in harms {
-        world.after(what, |folder| harm(&file(folder, layer)), [OK, OK, AWAY]).await;
+        world.after(what, |folder| harm(&path_of(folder, layer)), [OK, OK, AWAY]).await;
     }
     let proxy = world.start(Arc::new(tempfile::tempdir().unwrap())).await;
     world.statuses(&proxy).await;
     published(&proxy, layer).await;
-    fs::write(file(proxy.folder(), layer), vec![0; world.image.platform("amd64").unwrap().layers[0].bytes.len()])
+    fs::write(path_of(proxy.folder(), layer), vec![0; world.image.platform("amd64").unwrap().layers[0].bytes.len()])
         .unwrap();
     world.statuses(&proxy).await;
     assert_eq!(quarantined(proxy.folder()), 1);
@@ -178,7 +174,7 @@ async fn files_that_are_not_what_their_names_say_are_set_aside() {
     fs::remove_dir_all(proxy.folder().join("quarantine")).unwrap();
     fs::write(proxy.folder().join("quarantine"), "in the way").unwrap();
     published(&proxy, layer).await;
-    fs::write(file(proxy.folder(), layer), "").unwrap();
+    fs::write(path_of(proxy.folder(), layer), "").unwrap();
     let proxy = world.start(proxy.stop().await).await;
     world.statuses(&proxy).await;
     assert_eq!(world.statuses(&proxy).await, [OK; 3]);

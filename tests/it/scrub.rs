@@ -10,6 +10,7 @@ use assay::oci::Digest;
 use http::StatusCode;
 use insta::assert_snapshot;
 
+use crate::support::cache_folder::path_of;
 use crate::support::client::get;
 use crate::support::proxy::signed_by;
 use crate::support::{NastyUpstream, Proxy, Setup};
@@ -61,28 +62,23 @@ impl World {
     }
 }
 
-fn file(folder: &Path, digest: Digest) -> PathBuf {
-    let hex = digest.hex();
-    folder.join("blobs/sha256").join(&hex[..2]).join(&hex)
-}
-
 /// One of each kind of harm. Returns something precious that a link leads to.
 fn harm(world: &World, folder: &Path) -> PathBuf {
     let platform = world.image.platform("amd64").unwrap();
-    let changed = file(folder, platform.layers[0].digest);
+    let changed = path_of(folder, platform.layers[0].digest);
     let mut bytes = fs::read(&changed).unwrap();
     bytes[1000] ^= 1;
     fs::write(&changed, bytes).unwrap();
 
-    let linked = file(folder, platform.config.digest);
+    let linked = path_of(folder, platform.config.digest);
     let precious = folder.join("precious");
     fs::rename(&linked, &precious).unwrap();
     std::os::unix::fs::symlink(&precious, &linked).unwrap();
 
-    let named_twice = file(folder, platform.layers[1].digest);
+    let named_twice = path_of(folder, platform.layers[1].digest);
     fs::hard_link(&named_twice, folder.join("second name")).unwrap();
 
-    fs::create_dir_all(file(folder, Digest::of(b"a folder")).join("deep")).unwrap();
+    fs::create_dir_all(path_of(folder, Digest::of(b"a folder")).join("deep")).unwrap();
     fs::write(folder.join("blobs/sha256/readme"), "").unwrap();
     fs::write(changed.with_file_name("half-a-name"), "").unwrap();
     fs::write(folder.join("blobs/md5"), "").unwrap();
@@ -138,7 +134,7 @@ async fn people_read_what_was_found() {
     let (world, proxy) = World::new().await;
     let folder: Arc<_> = proxy.stop().await;
     let layer = world.image.platform("amd64").unwrap().layers[0].digest;
-    fs::write(file(folder.path(), layer), "something else").unwrap();
+    fs::write(path_of(folder.path(), layer), "something else").unwrap();
     fs::write(folder.path().join("blobs/sha256/\u{1b}[31mred"), "").unwrap();
     let output = scrub(folder.path(), &[]);
     let text = String::from_utf8_lossy(&output.stdout).replace(&folder.path().display().to_string(), "DIR");

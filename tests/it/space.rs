@@ -1,6 +1,5 @@
 //! A cache folder with limits: what goes, what stays, and that every pull works all the same.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,6 +15,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::cli::assay;
 use crate::pull::pull_platform;
+use crate::support::cache_folder::files_below;
 use crate::support::client::get;
 use crate::support::{Misbehaviour, NastyUpstream, PathMatch, Proxy, REGISTRY, Setup, proxy};
 
@@ -87,20 +87,9 @@ fn layer(image: &BuiltImage) -> Digest {
     image.platform("amd64").unwrap().layers[0].digest
 }
 
-/// What really lies below a folder: files and bytes.
-fn on_disk(folder: &Path) -> (u64, u64) {
-    let mut sum = (0, 0);
-    for entry in std::fs::read_dir(folder).unwrap().map(Result::unwrap) {
-        let about = entry.metadata().unwrap();
-        let (files, bytes) = if about.is_dir() { on_disk(&entry.path()) } else { (1, about.len()) };
-        sum = (sum.0 + files, sum.1 + bytes);
-    }
-    sum
-}
-
 fn assert_accounted(proxy: &Proxy, max_size: usize) {
     let usage = proxy.store.usage();
-    assert_eq!((usage.blobs, usage.bytes), on_disk(&proxy.folder().join("blobs")));
+    assert_eq!((usage.blobs, usage.bytes), files_below(&proxy.folder().join("blobs")));
     assert!(usage.bytes <= max_size as u64, "{usage:?}");
     let page = proxy.metrics.encode();
     assert!(page.contains(&format!("assay_stored_bytes {}\n", usage.bytes)), "{page}");
@@ -276,20 +265,20 @@ async fn gc_says_what_would_go_and_then_removes_it() {
     assert!(code == 1 && err.contains("in use by another process") && err.contains("evicts by itself"), "{code} {err}");
 
     let folder = running.stop().await;
-    let before = on_disk(&folder.path().join("blobs"));
+    let before = files_below(&folder.path().join("blobs"));
     let (code, out, err) = gc(&["--target", "400KiB", "--dry-run"]).await;
     assert!(
         code == 0 && out.starts_with("would remove 1 image (") && out.contains("1 file that no image names (16 B)"),
         "{code} {out} {err}"
     );
     assert!(out.contains("notes.txt"), "{out}");
-    assert_eq!(on_disk(&folder.path().join("blobs")), before);
+    assert_eq!(files_below(&folder.path().join("blobs")), before);
     let (code, done, _) = gc(&["--target", "400KiB"]).await;
     assert!(
         code == 0 && done.replace("removed", "would remove").starts_with(out.lines().next().unwrap()),
         "{out} {done}"
     );
-    let left = on_disk(&folder.path().join("blobs")).1;
+    let left = files_below(&folder.path().join("blobs")).1;
     assert!(left < before.1 - LAYER as u64 && left <= 400 * 1024 + 9, "{left}");
     let (code, out, _) = gc(&["--target", "0B", "--json"]).await;
     let object: serde_json::Value = serde_json::from_str(&out).unwrap();

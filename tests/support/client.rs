@@ -8,6 +8,7 @@ use http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::{BodyExt as _, Empty};
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 /// Which protocol to speak.
@@ -43,6 +44,24 @@ pub async fn head(server: SocketAddr, path: &str) -> Got {
 
 pub async fn send(server: SocketAddr, http: Http, method: Method, path: &str, headers: &[(&str, &str)]) -> Got {
     tokio::time::timeout(PATIENCE, exchange(server, http, method, path, headers)).await.expect("no answer in time")
+}
+
+/// Asks, reads about so many bytes, and is gone.
+pub async fn leave_after(server: SocketAddr, path: &str, bytes: usize) {
+    let leaving = async {
+        let mut stream = TcpStream::connect(server).await?;
+        stream.write_all(format!("GET {path} HTTP/1.1\r\nhost: {server}\r\n\r\n").as_bytes()).await?;
+        let (mut buffer, mut got) = (vec![0; 64 * 1024], 0);
+        while got < bytes {
+            match stream.read(&mut buffer).await? {
+                0 => break,
+                count => got += count,
+            }
+        }
+        std::io::Result::Ok(())
+    };
+    // Whatever became of it: who leaves does not look.
+    let _left = tokio::time::timeout(PATIENCE, leaving).await;
 }
 
 async fn exchange(server: SocketAddr, version: Http, method: Method, path: &str, headers: &[(&str, &str)]) -> Got {

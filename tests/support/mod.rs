@@ -3,6 +3,7 @@
 //! Images, signatures and the honest registry come from `assay::demo`.
 #![allow(dead_code, reason = "tests use different parts")]
 
+pub mod cache_folder;
 pub mod certs;
 pub mod client;
 pub mod gate;
@@ -10,6 +11,7 @@ pub mod keys;
 pub mod misbehaviour;
 pub mod nasty;
 pub mod proxy;
+pub mod random;
 pub mod serving;
 pub mod sigstore;
 pub mod tuf_repository;

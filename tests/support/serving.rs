@@ -19,6 +19,7 @@ pub struct Launch {
     folder: tempfile::TempDir,
     server: SocketAddr,
     admin: SocketAddr,
+    program: String,
     passed: Option<TcpListener>,
     environment: Vec<(&'static str, String)>,
 }
@@ -64,7 +65,8 @@ impl Launch {
         let port = || TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let (server, admin) = (port(), port());
         let config = configuration(server, admin, upstream, &folder.path().join("cache"));
-        let launch = Self { folder, server, admin, passed: None, environment: Vec::new() };
+        let program = env!("CARGO_BIN_EXE_assay").to_owned();
+        let launch = Self { folder, server, admin, program, passed: None, environment: Vec::new() };
         launch.write("proxy.toml", &config);
         launch.write("acme.pub", key);
         launch
@@ -79,6 +81,11 @@ impl Launch {
     /// Beside the configuration.
     pub fn write(&self, name: &str, text: &str) {
         std::fs::write(self.folder.path().join(name), text).unwrap();
+    }
+
+    /// Another than the one that was built with the test.
+    pub fn program(self, program: String) -> Self {
+        Self { program, ..self }
     }
 
     /// With an environment variable.
@@ -109,19 +116,18 @@ impl Launch {
 
     /// Starts it.
     pub fn spawn(self) -> Serving {
-        let Self { folder, server, admin, passed, environment } = self;
-        let program = env!("CARGO_BIN_EXE_assay");
+        let Self { folder, server, admin, program, passed, environment } = self;
         let mut command = match passed {
-            None => Command::new(program),
+            None => Command::new(&program),
             // A shell, because only the new process itself can move the socket to the third descriptor.
             Some(listener) => {
                 let mut shell = Command::new("/bin/sh");
-                shell.args(["-c", "LISTEN_FDS=1 LISTEN_PID=$$ exec \"$0\" \"$@\" 3<&0 </dev/null", program]);
+                shell.args(["-c", "LISTEN_FDS=1 LISTEN_PID=$$ exec \"$0\" \"$@\" 3<&0 </dev/null", &program]);
                 shell.stdin(OwnedFd::from(listener));
                 shell
             }
         };
-        if command.get_program() == program {
+        if command.get_program() == program.as_str() {
             command.stdin(Stdio::null());
         }
         let log = std::fs::File::create(folder.path().join("log")).unwrap();
@@ -176,6 +182,17 @@ impl Serving {
             assert!(started.elapsed() < PATIENCE, "it does not end\n{}", self.log());
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
+    }
+
+    /// Anonymous memory, in MiB.
+    pub fn memory_mib(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let kib = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).unwrap();
+        kib.trim().trim_end_matches(" kB").parse::<u64>().unwrap() / 1024
+    }
+
+    pub fn open_files(&self) -> usize {
+        std::fs::read_dir(format!("/proc/{}/fd", self.child.id())).unwrap().count()
     }
 
     pub async fn metrics(&self) -> String {
