@@ -149,6 +149,17 @@ impl Ledger {
         self.read(|connection| Ok(connection.execute_batch("BEGIN IMMEDIATE")?)).await
     }
 
+    /// What was used after `now` was so under another clock, or says so: it counts as used now. Else it would never go.
+    pub async fn no_later_than(&self, now: Timestamp) -> Result<(), LedgerError> {
+        self.write(move |savepoint| {
+            savepoint
+                .prepare_cached("UPDATE image SET used_at = ?1 WHERE is_kept IN (0, 1) AND used_at > ?1")?
+                .execute([now.as_millisecond()])?;
+            Ok(())
+        })
+        .await
+    }
+
     pub(super) async fn record_uses(&self, uses: Vec<(Repository, Digest, Timestamp)>) -> Result<(), LedgerError> {
         self.write(move |savepoint| {
             uses.iter().try_for_each(|(repository, digest, at)| used(savepoint, repository, *digest, *at))

@@ -4,7 +4,9 @@
 //! when it is taken up, and an edge only says where to look. Losing it costs look-ups, nothing else.
 #![cfg_attr(not(test), warn(clippy::indexing_slicing))]
 
+mod damaged;
 mod images;
+mod patient;
 mod record;
 mod sqlite;
 mod tags;

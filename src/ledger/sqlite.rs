@@ -11,7 +11,9 @@ use rusqlite::{Connection, OptionalExtension as _, Params, Savepoint, params};
 use crate::oci::{Digest, Repository};
 use crate::trust::{Candidate, Decision, Fingerprint, Recorded};
 
+use super::damaged;
 use super::images;
+use super::patient::Patient;
 use super::record::{Edges, Known};
 use super::uses::Uses;
 
@@ -83,13 +85,13 @@ const PARENTS: &str = "
 /// More than there are: preparing one anew takes longer than most of them.
 const STATEMENTS: usize = 64;
 
-/// How long a statement waits for another process that looks at the file.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a statement waits for another process that looks at the file: whoever copies it holds it for less.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The ledger. Clones share one connection; calls take a fraction of a millisecond, writes about one.
 #[derive(Clone, Debug)]
 pub struct Ledger {
-    connection: Arc<Mutex<Connection>>,
+    connection: Arc<Mutex<Patient>>,
     pub(super) uses: Arc<Uses>,
 }
 
@@ -107,6 +109,12 @@ pub enum LedgerError {
         /// Why.
         source: serde_json::Error,
     },
+    /// No database of ours.
+    #[error("ledger: {0}")]
+    Foreign(&'static str),
+    /// It kept somebody waiting a moment ago.
+    #[error("ledger: it was locked or too slow a moment ago, and is asked again in some seconds")]
+    Resting,
     /// Made by a newer version.
     #[error("ledger {path} was made by a newer version (step {found}, known are {known})")]
     Newer {
@@ -129,6 +137,16 @@ impl LedgerError {
             _ => None,
         }
     }
+
+    /// Whether the file is of no use any more.
+    fn is_damage(&self) -> bool {
+        use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase};
+        match self {
+            Self::Foreign(_) => true,
+            Self::Sqlite(error) => matches!(error.sqlite_error_code(), Some(DatabaseCorrupt | NotADatabase)),
+            _ => false,
+        }
+    }
 }
 
 impl Ledger {
@@ -138,18 +156,9 @@ impl Ledger {
     /// remembered is looked up again.
     pub fn open(path: &Path) -> Result<Self, LedgerError> {
         match Self::open_file(path) {
-            Err(LedgerError::Sqlite(error)) if is_damaged(&error) => {
-                let aside = path.with_extension("sqlite.damaged");
-                tracing::error!(path = %path.display(), %error, aside = %aside.display(), "the ledger is damaged; starting with an empty one");
-                if let Err(error) = std::fs::rename(path, &aside) {
-                    tracing::error!(path = %path.display(), %error, "the damaged ledger could not be set aside");
-                }
-                for suffix in ["-wal", "-shm"] {
-                    // Absent in most cases; a leftover that stays makes the second try fail, and says so.
-                    let mut beside = path.as_os_str().to_owned();
-                    beside.push(suffix);
-                    let _absent = std::fs::remove_file(beside);
-                }
+            Err(error) if error.is_damage() => {
+                tracing::error!(path = %path.display(), %error, "the ledger is damaged; starting with an empty one");
+                damaged::set_aside(path);
                 Self::open_file(path)
             }
             Err(LedgerError::Sqlite(error)) if is_read_only(path) => {
@@ -170,6 +179,7 @@ impl Ledger {
     }
 
     fn open_file(path: &Path) -> Result<Self, LedgerError> {
+        damaged::look_at_files(path)?;
         let connection = Connection::open(path)?;
         connection.pragma_update(None, "journal_mode", "WAL")?;
         // A verdict must not be lost by a power cut after we answered under it: FULL costs 1 ms.
@@ -185,25 +195,27 @@ impl Ledger {
     fn prepare(mut connection: Connection, path: &Path) -> Result<Self, LedgerError> {
         connection.busy_timeout(BUSY_TIMEOUT)?;
         connection.set_prepared_statement_cache_capacity(STATEMENTS);
-        let found: u32 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+        let found: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+        let found = u32::try_from(found).map_err(|_| LedgerError::Foreign("of no version"))?;
         let known = STEPS.len() as u32;
         if found > known {
             return Err(LedgerError::Newer { path: path.to_owned(), found, known });
         }
+        damaged::look_at_shape(&connection, &STEPS, found as usize)?;
         for (number, step) in (1u32..).zip(STEPS).skip(found as usize) {
             let transaction = connection.transaction()?;
             transaction.execute_batch(step)?;
             transaction.pragma_update(None, "user_version", number)?;
             transaction.commit()?;
         }
-        Ok(Self { connection: Arc::new(Mutex::new(connection)), uses: Arc::default() })
+        Ok(Self { connection: Arc::new(Mutex::new(Patient::new(connection)?)), uses: Arc::default() })
     }
 
     /// From now on nothing more fits in, as on a full disk.
     #[cfg(test)]
     pub(crate) fn fill_up(&self) {
-        let connection = self.connection.lock().unwrap();
-        connection.pragma_update(None, "max_page_count", 1).unwrap();
+        let patient = self.connection.lock().unwrap();
+        patient.connection.pragma_update(None, "max_page_count", 1).unwrap();
     }
 
     /// Writes down a verdict with its evidence, and what the manifest names.
@@ -358,7 +370,7 @@ impl Ledger {
         work: impl FnOnce(&mut Connection) -> Result<T, LedgerError> + Send + 'static,
     ) -> Result<T, LedgerError> {
         let shared = Arc::clone(&self.connection);
-        tokio::task::spawn_blocking(move || work(&mut shared.lock().expect("no holder of this lock panics")))
+        tokio::task::spawn_blocking(move || shared.lock().expect("no holder of this lock panics").call(work))
             .await
             .expect("ledger work does not panic")
     }
@@ -369,11 +381,6 @@ fn digests(connection: &Connection, sql: &str, with: impl Params) -> Result<Vec<
     let mut statement = connection.prepare_cached(sql)?;
     let rows = statement.query_map(with, |row| row.get::<_, String>(0))?;
     Ok(rows.collect::<Result<Vec<_>, _>>()?.into_iter().filter_map(|text| text.parse().ok()).collect())
-}
-
-fn is_damaged(error: &rusqlite::Error) -> bool {
-    use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase};
-    matches!(error.sqlite_error_code(), Some(DatabaseCorrupt | NotADatabase))
 }
 
 fn is_read_only(path: &Path) -> bool {
