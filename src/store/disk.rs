@@ -223,7 +223,10 @@ impl DiskStore {
         }
         let is_hashed = is_hashed && self.verify_reads == VerifyReads::OnChange;
         let place = Place { account: Arc::clone(&self.account), quarantine: Arc::clone(&self.quarantine) };
-        Ok(Some(StoredBlob::new(claim, place, file, identity, is_hashed, Arc::clone(&self.known))))
+        // What was written to a moment ago is hashed again anyway.
+        let would_show = !is_hashed && identity.is_settled() && on_disk::make_writes_show(&file).await;
+        let blob = StoredBlob::new(claim, place, file, identity, Arc::clone(&self.known));
+        Ok(Some(if is_hashed { blob.hashed() } else { blob.where_changes_show(would_show) }))
     }
 
     /// Whether there is a file for this content. Says nothing about its bytes.

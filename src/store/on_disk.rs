@@ -23,7 +23,7 @@ const SAMPLE_EVERY: usize = 256 * 1024;
 const OWN_FILES: &str = "/proc/self/fd";
 
 /// Which file this is and when it last changed. Equal identities mean: the bytes hashed then are the
-/// bytes there now, unless somebody writes to the raw device.
+/// bytes there now, if [`make_writes_show`] came before, unless somebody writes to the raw device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Identity {
     device: u64,
@@ -203,6 +203,15 @@ pub(super) async fn read_at(file: Arc<File>, offset: u64, length: usize) -> io::
     })
     .await
     .unwrap_or_else(|panic| Err(io::Error::other(panic)))
+}
+
+/// Has changes from now on show in the file's times. Who has it mapped can write to a page that is on its way to the disk
+/// already, without another trace; once the page is there, the next write is noticed again. Returns whether that worked.
+///
+/// Not on tmpfs, which has no disk.
+pub(super) async fn make_writes_show(file: &Arc<File>) -> bool {
+    let file = Arc::clone(file);
+    tokio::task::spawn_blocking(move || file.sync_data()).await.is_ok_and(|done| done.is_ok())
 }
 
 /// Whether the kernel seems to have `length` bytes at `offset` in memory. Asked by samples, since it reads

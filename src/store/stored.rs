@@ -29,8 +29,9 @@ pub struct StoredBlob {
     identity: Identity,
     known: Arc<Known>,
     is_hashed: bool,
-    /// Before the first byte was read; see [`Identity::is_settled`].
-    settled: bool,
+    /// Whether its identity tells of every change from before the first byte was read; see [`Identity::is_settled`]
+    /// and [`on_disk::make_writes_show`].
+    changes_show: bool,
 }
 
 /// Reads stored content from one end to the other.
@@ -61,16 +62,18 @@ pub enum StoredError {
 }
 
 impl StoredBlob {
-    pub(super) fn new(
-        claim: Claim,
-        place: Place,
-        file: Arc<File>,
-        identity: Identity,
-        is_hashed: bool,
-        known: Arc<Known>,
-    ) -> Self {
-        let settled = identity.is_settled();
-        Self { claim, place, file, identity, known, is_hashed, settled }
+    pub(super) fn new(claim: Claim, place: Place, file: Arc<File>, identity: Identity, known: Arc<Known>) -> Self {
+        Self { claim, place, file, identity, known, is_hashed: false, changes_show: false }
+    }
+
+    /// It was hashed since it last changed.
+    pub(super) fn hashed(self) -> Self {
+        Self { is_hashed: true, ..self }
+    }
+
+    /// Whether what is hashed now need not be hashed next time.
+    pub(super) fn where_changes_show(self, changes_show: bool) -> Self {
+        Self { changes_show, ..self }
     }
 
     /// Which content.
@@ -100,7 +103,7 @@ impl StoredBlob {
         }
         let mut reader = self.read_whole();
         while reader.next().await?.is_some() {}
-        Ok(Self { is_hashed: true, ..Arc::unwrap_or_clone(reader.blob) })
+        Ok(Arc::unwrap_or_clone(reader.blob).hashed())
     }
 
     /// Takes away what is no longer what its name says, so that the next pull fetches it again.
@@ -140,7 +143,7 @@ impl StoredBlob {
         }
         // What was hashed is what was read. What will be read is that only if the file stays as it is.
         let unchanged = Identity::of(&self.file).map_err(|e| StoredError::Io(digest, e))? == self.identity;
-        if self.settled && unchanged {
+        if self.changes_show && unchanged {
             self.known.hashed(digest, self.identity);
         }
         Ok(())
