@@ -18,6 +18,7 @@ use rustix::time::{ClockId, clock_gettime};
 use crate::oci::Digest;
 use crate::telemetry::SpaceMetrics;
 
+use super::notes;
 use super::on_disk::{self, Identity};
 
 /// Folders are named by the first byte of a digest.
@@ -118,10 +119,7 @@ impl Account {
                 text.push_str(&format!("{number:02x} {blobs} {bytes} {changed}\n"));
             }
         }
-        // Whole or not at all; what is lost in a power cut is counted again.
-        let aside = to.with_extension("new");
-        fs::write(&aside, text)?;
-        fs::rename(&aside, to)
+        notes::write(to, &text)
     }
 
     /// What is stored, as far as it was counted.
@@ -139,7 +137,18 @@ impl Account {
         let mut counted = Counted::default();
         let Some(folder) = self.folders.get(number) else { return Ok(counted) };
         let mut folder = folder.lock().expect("no holder of this lock panics");
-        for entry in read_folder(&self.path_of(number))? {
+        let path = self.path_of(number);
+        let entries = match on_disk::own_folder(&path).and_then(|()| fs::read_dir(&path)) {
+            Ok(entries) => Some(entries),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            // Nothing of ours is in it.
+            Err(error) if error.kind() == io::ErrorKind::NotADirectory => {
+                counted.foreign.push(path);
+                None
+            }
+            Err(error) => return Err(error),
+        };
+        for entry in entries.into_iter().flatten() {
             let entry = entry?;
             let name = entry.file_name();
             let hex = name.to_str().filter(|name| name.starts_with(&format!("{number:02x}")));
@@ -163,8 +172,8 @@ impl Account {
 
     /// Moves a file to its place; what was there before is gone.
     pub(super) fn publish(&self, from: &Path, digest: Digest) -> io::Result<()> {
-        let to = self.path(digest);
         let mut folder = self.folder(digest);
+        let to = self.place(digest)?;
         let before = size_of(&to);
         on_disk::rename(from, &to)?;
         let after = size_of(&to);
@@ -174,14 +183,23 @@ impl Account {
     }
 
     /// Has what lies under a digest taken away, if it is still the file that was looked at. Returns whether it was.
+    /// What lies in the place of its folder is taken away instead.
     pub(super) fn take_out(
         &self,
         digest: Digest,
         looked_at: Option<&Identity>,
         away: impl FnOnce(&Path) -> io::Result<()>,
     ) -> io::Result<bool> {
-        let path = self.path(digest);
         let mut folder = self.folder(digest);
+        let path = match self.place(digest) {
+            Err(error) if error.kind() == io::ErrorKind::NotADirectory => {
+                away(&self.path_of(number(digest)))?;
+                self.replace(&mut folder, Usage::default());
+                self.note_gone(digest);
+                return Ok(true);
+            }
+            place => place?,
+        };
         let about = fs::symlink_metadata(&path);
         let is_still = |identity: &Identity| about.as_ref().is_ok_and(|about| identity.is_file(about));
         if !looked_at.is_none_or(is_still) {
@@ -198,12 +216,8 @@ impl Account {
     /// Moves content that was not written to within `idle` to `aside`, where it can be removed without holding
     /// anything up. Returns its size.
     pub(super) fn set_aside(&self, digest: Digest, aside: &Path, idle: Duration) -> Option<u64> {
-        let path = self.path(digest);
         let mut folder = self.folder(digest);
-        let about = fs::symlink_metadata(&path).ok()?;
-        if since((about.mtime(), about.mtime_nsec())) < idle {
-            return None;
-        }
+        let (path, about) = self.idle_file(digest, idle)?;
         if let Err(error) = fs::rename(&path, aside) {
             tracing::warn!(%digest, %error, "content could not be evicted");
             return None;
@@ -231,8 +245,27 @@ impl Account {
 
     /// The size of what is stored under a digest, if it was not written to within `idle`.
     pub(super) fn size(&self, digest: Digest, idle: Duration) -> Option<u64> {
-        let about = fs::symlink_metadata(self.path(digest)).ok()?;
-        (since((about.mtime(), about.mtime_nsec())) >= idle).then_some(about.len())
+        self.idle_file(digest, idle).map(|(_, about)| about.len())
+    }
+
+    /// A file that was not written to within `idle`. One that will be written to some day was so under another clock:
+    /// else nothing could go until that day.
+    fn idle_file(&self, digest: Digest, idle: Duration) -> Option<(PathBuf, fs::Metadata)> {
+        let path = self.place(digest).ok()?;
+        let about = fs::symlink_metadata(&path).ok().filter(fs::Metadata::is_file)?;
+        let written = (about.mtime(), about.mtime_nsec());
+        (since(written) >= idle || until(written) > idle).then_some((path, about))
+    }
+
+    /// Where content lies, or would lie.
+    ///
+    /// # Errors
+    /// `NotADirectory` when there is no folder of ours in the place of its folder.
+    fn place(&self, digest: Digest) -> io::Result<PathBuf> {
+        match on_disk::own_folder(&self.path_of(number(digest))) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(self.path(digest)),
+        }
     }
 
     /// Where content lies.
@@ -245,8 +278,11 @@ impl Account {
     }
 
     fn folder(&self, digest: Digest) -> std::sync::MutexGuard<'_, Folder> {
-        let number = digest.hex().get(..2).and_then(|hex| usize::from_str_radix(hex, 16).ok()).unwrap_or_default();
-        self.folders.get(number).expect("a byte names one of 256").lock().expect("no holder of this lock panics")
+        self.folders
+            .get(number(digest))
+            .expect("a byte names one of 256")
+            .lock()
+            .expect("no holder of this lock panics")
     }
 
     fn is_counted(&self, number: usize) -> bool {
@@ -282,7 +318,7 @@ impl Account {
 
     /// When a folder last changed, in nanoseconds. 0: it is not there, and so nothing is in it.
     fn changed(&self, number: usize) -> io::Result<Option<i128>> {
-        match fs::metadata(self.path_of(number)) {
+        match fs::symlink_metadata(self.path_of(number)) {
             Ok(about) => Ok(Some(i128::from(about.mtime()) * 1_000_000_000 + i128::from(about.mtime_nsec()))),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
@@ -299,7 +335,7 @@ pub(super) fn below(digest: Digest) -> PathBuf {
 
 fn read_written(path: &Path) -> Vec<String> {
     // Absent or spoiled: everything is counted afresh.
-    let text = fs::read_to_string(path).unwrap_or_default();
+    let text = notes::read(path);
     let mut lines = text.lines();
     if lines.next() != Some(FORMAT) {
         return Vec::new();
@@ -314,14 +350,9 @@ fn parse(line: &str) -> Option<(usize, Usage, i128)> {
     Some((number, Usage { blobs, bytes }, words.next()?.parse().ok()?))
 }
 
-fn read_folder(path: &Path) -> io::Result<Box<dyn Iterator<Item = io::Result<fs::DirEntry>>>> {
-    match fs::read_dir(path) {
-        Ok(entries) => Ok(Box::new(entries)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Box::new(std::iter::empty())),
-        // A file in the place of a folder: nothing of ours is in it.
-        Err(error) if error.kind() == io::ErrorKind::NotADirectory => Ok(Box::new(std::iter::empty())),
-        Err(error) => Err(error),
-    }
+/// Which of the folders content lies in.
+fn number(digest: Digest) -> usize {
+    digest.hex().get(..2).and_then(|hex| usize::from_str_radix(hex, 16).ok()).unwrap_or_default()
 }
 
 fn size_of(path: &Path) -> Option<u64> {
@@ -335,11 +366,19 @@ fn is_settled(changed: i128) -> bool {
 }
 
 /// How long ago a file system's clock showed this. Nothing when that is still to come.
-fn since((seconds, nanos): (i64, i64)) -> Duration {
+fn since(time: (i64, i64)) -> Duration {
+    u64::try_from(passed(time)).map_or(Duration::ZERO, Duration::from_nanos)
+}
+
+/// How long it is until a file system's clock shows this. Nothing when that is over.
+fn until(time: (i64, i64)) -> Duration {
+    let nanos = u64::try_from(-passed(time).min(0)).unwrap_or(u64::MAX);
+    Duration::from_nanos(nanos)
+}
+
+fn passed((seconds, nanos): (i64, i64)) -> i128 {
     let now = clock_gettime(ClockId::RealtimeCoarse);
-    let passed =
-        (i128::from(now.tv_sec) - i128::from(seconds)) * 1_000_000_000 + i128::from(now.tv_nsec) - i128::from(nanos);
-    u64::try_from(passed).map_or(Duration::ZERO, Duration::from_nanos)
+    (i128::from(now.tv_sec) - i128::from(seconds)) * 1_000_000_000 + i128::from(now.tv_nsec) - i128::from(nanos)
 }
 
 #[cfg(test)]

@@ -89,11 +89,15 @@ impl DiskStore {
             let path = path.to_owned();
             move |source| StoreError::Io { what, path, source }
         };
-        let blobs = folder.join("blobs/sha256");
-        let spool = folder.join("spool");
-        for path in [&blobs, &spool] {
+        let (blobs, spool) = (folder.join("blobs/sha256"), folder.join("spool"));
+        for path in [folder, &folder.join("blobs"), &blobs] {
             fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(at("create", path))?;
+            // The cache folder itself may be a link; whoever starts the program wrote its name.
+            if path != folder {
+                on_disk::own_folder(path).map_err(at("use", path))?;
+            }
         }
+        on_disk::make_own_folder(&spool).map_err(at("create", &spool))?;
         // The mode above is only for folders made now; what lies here is nobody else's.
         let protected = fs::set_permissions(folder, fs::Permissions::from_mode(0o700));
         let is_read_only = protected.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::ReadOnlyFilesystem);
@@ -112,10 +116,10 @@ impl DiskStore {
             leftovers += 1;
             let entry = entry.map_err(at("read", &spool))?;
             let path = entry.path();
-            // We make no folders there; one that somebody else made must not keep us from starting.
-            let is_folder = entry.file_type().is_ok_and(|kind| kind.is_dir());
-            let removed = if is_folder { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
-            removed.map_err(at("remove", &path))?;
+            // What somebody else put there must not keep us from starting.
+            if let Err(error) = quarantine::remove(&path) {
+                tracing::warn!(path = %path.display(), %error, "cannot remove what lies in the spool folder");
+            }
         }
         if leftovers > 0 {
             tracing::info!(leftovers, "removed what an earlier run had not finished");
@@ -142,11 +146,6 @@ impl DiskStore {
     #[must_use]
     pub fn verifying(self, verify_reads: VerifyReads) -> Self {
         Self { verify_reads, ..self }
-    }
-
-    /// The folder, for files that lie beside the blobs.
-    pub fn folder(&self) -> &Path {
-        &self.folder
     }
 
     /// Starts a spool for content that is to come, if there is room for all of it.
@@ -190,6 +189,8 @@ impl DiskStore {
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => false,
                 Err(error) => return Err(io("create", folder)(error)),
             };
+            let spool = sealed.path().parent().expect("a spool's path has a folder");
+            on_disk::make_own_folder(spool).map_err(io("use", spool))?;
             on_disk::give_name(sealed.file(), sealed.path()).map_err(io("name", sealed.path()))?;
             account.publish(sealed.path(), digest).map_err(io("publish", &target))?;
             sealed.published();

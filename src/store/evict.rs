@@ -81,6 +81,7 @@ impl DiskStore {
     /// Takes content out of the store, unless it was written within `idle`. Takes microseconds; blocks on the disk.
     pub fn set_aside(&self, digest: Digest, idle: Duration) -> Option<SetAside> {
         let path = self.new_spool_path();
+        path.parent().map_or(Ok(()), on_disk::make_own_folder).ok()?;
         let size = self.account.set_aside(digest, &path, idle)?;
         self.known.forget(digest);
         Some(SetAside { path, size })

@@ -12,6 +12,7 @@ mod evict;
 pub(crate) mod faults;
 mod file_slice;
 mod known;
+mod notes;
 mod on_disk;
 mod quarantine;
 mod room;

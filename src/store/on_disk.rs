@@ -3,7 +3,7 @@
 use std::fs::{File, Metadata};
 use std::io::{self, IoSliceMut};
 use std::os::fd::AsRawFd as _;
-use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -49,8 +49,8 @@ impl Identity {
     /// stamp files with a coarse clock (up to 10 ms), so two changes in one tick look like one.
     pub(super) fn is_settled(&self) -> bool {
         let now = rustix::time::clock_gettime(rustix::time::ClockId::RealtimeCoarse);
-        let since = (now.tv_sec - self.changed.0) * 1_000_000_000 + (now.tv_nsec - self.changed.1);
-        since >= SETTLED_NS
+        let seconds = now.tv_sec.saturating_sub(self.changed.0);
+        seconds.saturating_mul(1_000_000_000).saturating_add(now.tv_nsec - self.changed.1) >= SETTLED_NS
     }
 
     /// Whether the bytes may have been written to in between. Publishing a file changes its other
@@ -100,6 +100,13 @@ pub(super) fn give_name(file: &File, path: &Path) -> io::Result<()> {
     }
     let itself = format!("{OWN_FILES}/{}", file.as_raw_fd());
     Ok(rustix::fs::linkat(CWD, itself, CWD, path, AtFlags::SYMLINK_FOLLOW)?)
+}
+
+/// Removes the name of a file of [`create_private`], if it has one by now. What else may lie there is not ours.
+pub(super) fn remove_name(file: &File, path: &Path) {
+    if file.metadata().is_ok_and(|about| about.nlink() > 0) {
+        remove_quietly(path);
+    }
 }
 
 /// Writes all of it at `offset`.
@@ -156,13 +163,41 @@ pub(super) fn open_own(root: &File, below: &Path) -> io::Result<Option<File>> {
 
 /// Opens the file that is locked, making it where that can be. Writes nothing into it and follows no link.
 pub(super) fn open_lock(path: &Path, is_read_only: bool) -> io::Result<File> {
-    let flags = i32::try_from(OFlags::NOFOLLOW.bits()).map_err(io::Error::other)?;
+    // A pipe in its place would be waited for, for ever.
+    let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
     let mut options = std::fs::OpenOptions::new();
     match is_read_only {
         true => options.read(true),
         false => options.write(true).create(true).truncate(false).mode(0o600),
     };
     options.custom_flags(flags).open(path)
+}
+
+/// Looks whether there is a folder of ours, and nothing else in its place: a link would lead to other people's files.
+///
+/// # Errors
+/// `NotADirectory` when something else is there, `NotFound` when nothing is, or what the disk says.
+pub(super) fn own_folder(path: &Path) -> io::Result<()> {
+    match std::fs::symlink_metadata(path)?.is_dir() {
+        true => Ok(()),
+        false => Err(io::Error::new(io::ErrorKind::NotADirectory, "a link or a file in the place of a folder")),
+    }
+}
+
+/// Makes a folder of which nothing is needed that it holds; a link or a file in its place goes.
+///
+/// # Errors
+/// The disk's.
+pub(super) fn make_own_folder(path: &Path) -> io::Result<()> {
+    match own_folder(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotADirectory => {
+            tracing::warn!(path = %path.display(), "there is a link or a file in the place of a folder; it is removed");
+            std::fs::remove_file(path)?;
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        other => return other,
+    }
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
 }
 
 /// Opens a folder for [`open_own`] and for syncing.

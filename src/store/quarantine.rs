@@ -2,9 +2,10 @@
 
 use std::fs;
 use std::io;
-use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
+
+use super::on_disk;
 
 /// Most files that are kept, the latest: enough to see a pattern.
 const FILES_MAX: usize = 64;
@@ -26,8 +27,7 @@ pub(super) struct Quarantine {
 impl Quarantine {
     /// Where there can be no such folder, what would go there is removed.
     pub(super) fn open(folder: PathBuf) -> Self {
-        let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder);
-        let names = made.and_then(|()| names(&folder)).unwrap_or_else(|error| {
+        let names = on_disk::make_own_folder(&folder).and_then(|()| names(&folder)).unwrap_or_else(|error| {
             tracing::warn!(path = %folder.display(), %error, "no quarantine: what is not right will be removed");
             Vec::new()
         });
@@ -43,7 +43,7 @@ impl Quarantine {
         let mut next = self.next.lock().expect("no holder of this lock panics");
         let to = self.folder.join(format!("{:010}-{name}", *next));
         *next = next.wrapping_add(1);
-        match fs::rename(from, &to) {
+        match on_disk::own_folder(&self.folder).and_then(|()| fs::rename(from, &to)) {
             Ok(()) => {
                 self.trim();
                 Ok(())

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use crate::oci::{Digest, Hasher};
 
 use super::disk::{DiskStore, StoreError, blocking};
-use super::on_disk::Identity;
+use super::on_disk::{self, Identity};
 use super::quarantine;
 
 /// Hashed in one go: half a millisecond of work, so that a rate is kept evenly.
@@ -121,6 +121,7 @@ impl DiskStore {
             let blobs = sha256.parent().unwrap_or(&sha256);
             for (folder, belongs) in [(blobs, is_algorithm as fn(&str) -> bool), (&sha256, is_first_byte)] {
                 let failed = |source| StoreError::Io { what: "read", path: folder.to_owned(), source };
+                on_disk::own_folder(folder).map_err(failed)?;
                 for entry in fs::read_dir(folder).map_err(failed)? {
                     let entry = entry.map_err(failed)?;
                     if !entry.file_name().to_str().is_some_and(belongs) {

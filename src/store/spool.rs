@@ -132,7 +132,10 @@ pub struct Incoming {
 
 impl Spool {
     pub(super) fn create(path: PathBuf, want: Claim, room: Reservation) -> Result<Self, SpoolError> {
-        let file = on_disk::create_private(&path).map_err(|source| SpoolError::Io { path: path.clone(), source })?;
+        // It may have gone, or been replaced, since the start.
+        let made = path.parent().map_or(Ok(()), on_disk::make_own_folder);
+        let file = made.and_then(|()| on_disk::create_private(&path));
+        let file = file.map_err(|source| SpoolError::Io { path: path.clone(), source })?;
         let (progress, _) = watch::channel(Progress::Writing(0));
         Ok(Self {
             path,
@@ -286,7 +289,7 @@ impl Drop for Spool {
         }
         let why = self.failure.take().unwrap_or_else(Failure::stopped);
         // Gone before anybody hears of it.
-        on_disk::remove_quietly(&self.path);
+        on_disk::remove_name(&self.file, &self.path);
         self.progress.send_replace(Progress::Failed(why));
     }
 }
@@ -315,7 +318,7 @@ impl Sealed {
 impl Drop for Sealed {
     fn drop(&mut self) {
         if !self.published {
-            on_disk::remove_quietly(&self.path);
+            on_disk::remove_name(&self.file, &self.path);
         }
     }
 }

@@ -242,6 +242,7 @@ impl Evictor {
         if rehearse {
             self.ledger.rehearse().await?;
         }
+        self.ledger.no_later_than(self.clock.now()).await?;
         let (mut collected, mut evicted) = (Collected::default(), Evicted::default());
         for folder in 0..=u8::MAX {
             let counted = self.store.count(folder).await?;
@@ -282,6 +283,7 @@ impl Evictor {
     async fn evict(&mut self, goal: u64, evicted: &mut Evicted) -> Result<(), GcError> {
         // What waits to be written counts: it was used just now.
         self.ledger.write_uses().await?;
+        self.ledger.no_later_than(self.clock.now()).await?;
         self.sweep(goal, evicted).await?;
         self.evict_images(goal, Mode::Evict, evicted).await
     }

@@ -3,8 +3,7 @@
 //! A disk changes bytes that nobody reads, and the kernel does not tell. What is taken away is fetched again when it is
 //! next asked for.
 
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -223,10 +222,7 @@ impl Scrubber {
 
     /// Where nothing is written down, the folder is taken to have been scrubbed just now.
     async fn last_round(&self) -> Round {
-        let path = self.store.folder().join(STATE);
-        let reading = tokio::task::spawn_blocking(move || std::fs::read_to_string(path)).await;
-        let text = reading.ok().and_then(Result::ok).unwrap_or_default();
-        match Round::parse(&text) {
+        match Round::parse(&self.store.read_note(STATE).await) {
             Some(round) => round,
             None => {
                 let round = Round { began: self.clock.now(), next: 256 };
@@ -237,20 +233,11 @@ impl Scrubber {
     }
 
     async fn write(&self, round: Round) {
-        let path = self.store.folder().join(STATE);
         let text = format!("{FORMAT}\n{}\n{}\n", round.began, round.next);
-        let writing = tokio::task::spawn_blocking(move || replace(&path, &text)).await;
-        if let Ok(Err(error)) = writing {
+        if let Err(error) = self.store.write_note(STATE, text).await {
             tracing::warn!(%error, "how far the scrub has come could not be written down");
         }
     }
-}
-
-/// Whole or not at all; what a power cut loses is one folder's work.
-fn replace(path: &Path, text: &str) -> io::Result<()> {
-    let aside = path.with_extension("new");
-    std::fs::write(&aside, text)?;
-    std::fs::rename(&aside, path)
 }
 
 impl Round {

@@ -17,6 +17,7 @@ mod freshness;
 mod full_disk;
 mod fuzz_seeds;
 mod gate;
+mod hostile_folder;
 mod hot_files;
 mod lies;
 mod outage;
