@@ -23,7 +23,7 @@ const COMPLAINTS_MAX: usize = 50;
 const SYNTAX_MAX: usize = 3;
 
 /// Largest file we read. The longest honest one has a few hundred rules.
-const FILE_MAX: usize = 4 * 1024 * 1024;
+pub(super) const FILE_MAX: usize = 4 * 1024 * 1024;
 
 /// Keys of the format that this version does not know yet.
 const LATER: [(&str, &str); 5] = [

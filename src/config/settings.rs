@@ -3,6 +3,7 @@
 //! Each part of the program takes its own small options; the composition root makes them from this.
 
 use std::fs;
+use std::io::Read as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -18,7 +19,7 @@ use crate::trust::{Pattern, Policy, TrustRoot};
 use super::check;
 use super::env::Override;
 use super::finding::{Finding, Problems, Warning};
-use super::read::read;
+use super::read::{FILE_MAX, read};
 use super::source::Sources;
 
 /// A configuration that can be run.
@@ -268,7 +269,12 @@ impl Settings {
     /// All problems of the file, the variables and the files it names.
     pub fn load(path: &Path) -> Result<(Self, Vec<Warning>), Problems> {
         let name = path.display().to_string();
-        let text = fs::read_to_string(path).map_err(|error| {
+        // More is said to be too much, and not read.
+        let beginning = |file: fs::File| {
+            let mut text = String::new();
+            file.take(FILE_MAX as u64 + 1).read_to_string(&mut text).map(|_| text)
+        };
+        let text = fs::File::open(path).and_then(beginning).map_err(|error| {
             let mut finding = Finding::new(None, &format!("cannot read {name}: {error}"), None);
             finding.help("name another file with -c FILE");
             Problems::one(finding)

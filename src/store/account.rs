@@ -7,7 +7,7 @@
 use std::collections::HashSet;
 use std::fs;
 use std::io;
-use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -137,6 +137,7 @@ impl Account {
         let mut counted = Counted::default();
         let Some(folder) = self.folders.get(number) else { return Ok(counted) };
         let mut folder = folder.lock().expect("no holder of this lock panics");
+        self.look_above()?;
         let path = self.path_of(number);
         let entries = match on_disk::own_folder(&path).and_then(|()| fs::read_dir(&path)) {
             Ok(entries) => Some(entries),
@@ -260,12 +261,41 @@ impl Account {
     /// Where content lies, or would lie.
     ///
     /// # Errors
-    /// `NotADirectory` when there is no folder of ours in the place of its folder.
+    /// `NotADirectory` when something else is in the place of its folder.
     fn place(&self, digest: Digest) -> io::Result<PathBuf> {
+        self.look_above()?;
         match on_disk::own_folder(&self.path_of(number(digest))) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             _ => Ok(self.path(digest)),
         }
+    }
+
+    /// Content is nobody's business where links lead; who put one there while we run is to take it away.
+    fn look_above(&self) -> io::Result<()> {
+        let folders = self.blobs.parent().into_iter().chain([self.blobs.as_path()]);
+        for folder in folders {
+            match on_disk::own_folder(folder) {
+                Err(error) if error.kind() == io::ErrorKind::NotADirectory => return Err(io::Error::other(error)),
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes the folder in which content lies, and those above if somebody removed them. Returns those that are new.
+    pub(super) fn make_folders(&self, digest: Digest) -> io::Result<Vec<PathBuf>> {
+        self.look_above()?;
+        let (above, shelf) = (self.blobs.parent().map(Path::to_owned), self.path_of(number(digest)));
+        let mut new = Vec::new();
+        for folder in above.into_iter().chain([self.blobs.clone(), shelf]) {
+            match fs::DirBuilder::new().mode(0o700).create(&folder) {
+                Ok(()) => new.push(folder),
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(new)
     }
 
     /// Where content lies.
@@ -301,8 +331,8 @@ impl Account {
         let Usage { blobs, bytes } = folder.usage;
         // Less than nothing only where a folder was not counted yet: it is counted afresh.
         let usage = Usage {
-            blobs: (blobs + u64::from(after.is_some())).saturating_sub(u64::from(before.is_some())),
-            bytes: (bytes + after.unwrap_or_default()).saturating_sub(before.unwrap_or_default()),
+            blobs: blobs.saturating_add(u64::from(after.is_some())).saturating_sub(u64::from(before.is_some())),
+            bytes: bytes.saturating_add(after.unwrap_or_default()).saturating_sub(before.unwrap_or_default()),
         };
         self.replace(folder, usage);
     }
@@ -346,7 +376,9 @@ fn read_written(path: &Path) -> Vec<String> {
 fn parse(line: &str) -> Option<(usize, Usage, i128)> {
     let mut words = line.split(' ');
     let number = usize::from_str_radix(words.next()?, 16).ok()?;
-    let (blobs, bytes) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
+    // More than any disk has would not add up.
+    let mut count = || words.next()?.parse().ok().filter(|count| *count < u64::MAX / FOLDERS as u64);
+    let (blobs, bytes) = (count()?, count()?);
     Some((number, Usage { blobs, bytes }, words.next()?.parse().ok()?))
 }
 

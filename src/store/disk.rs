@@ -29,6 +29,9 @@ use super::scrub::Disposal;
 use super::spool::{Sealed, Spool, SpoolError};
 use super::stored::StoredBlob;
 
+/// Where content lies.
+const BLOBS: &str = "blobs/sha256";
+
 /// How much is in which folder.
 pub(super) const ACCOUNT: &str = "account";
 
@@ -36,7 +39,6 @@ pub(super) const ACCOUNT: &str = "account";
 #[derive(Debug)]
 pub struct DiskStore {
     pub(super) folder: PathBuf,
-    root: File,
     next_spool: AtomicU64,
     pub(super) known: Arc<Known>,
     pub(super) account: Arc<Account>,
@@ -89,7 +91,7 @@ impl DiskStore {
             let path = path.to_owned();
             move |source| StoreError::Io { what, path, source }
         };
-        let (blobs, spool) = (folder.join("blobs/sha256"), folder.join("spool"));
+        let (blobs, spool) = (folder.join(BLOBS), folder.join("spool"));
         for path in [folder, &folder.join("blobs"), &blobs] {
             fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(at("create", path))?;
             // The cache folder itself may be a link; whoever starts the program wrote its name.
@@ -124,14 +126,12 @@ impl DiskStore {
         if leftovers > 0 {
             tracing::info!(leftovers, "removed what an earlier run had not finished");
         }
-        let root = on_disk::open_folder(&blobs).map_err(at("open", &blobs))?;
         let account = Account::open(&blobs, &folder.join(ACCOUNT), metrics.clone()).map_err(at("count", &blobs))?;
         let account = Arc::new(account);
         let room = Arc::new(Room::new(folder.to_owned(), limits, Arc::clone(&account), metrics));
         let quarantine = Arc::new(Quarantine::open(folder.join("quarantine")));
         Ok(Self {
             folder: folder.to_owned(),
-            root,
             next_spool: AtomicU64::new(0),
             known: Arc::default(),
             account,
@@ -184,11 +184,7 @@ impl DiskStore {
                 move |source| StoreError::Io { what, path, source }
             };
             let folder = target.parent().expect("a blob's path has a folder");
-            let new_folder = match fs::DirBuilder::new().mode(0o700).create(folder) {
-                Ok(()) => true,
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => false,
-                Err(error) => return Err(io("create", folder)(error)),
-            };
+            let new_folders = account.make_folders(digest).map_err(io("create", folder))?;
             let spool = sealed.path().parent().expect("a spool's path has a folder");
             on_disk::make_own_folder(spool).map_err(io("use", spool))?;
             on_disk::give_name(sealed.file(), sealed.path()).map_err(io("name", sealed.path()))?;
@@ -196,7 +192,7 @@ impl DiskStore {
             sealed.published();
             let sync = |path: &Path| on_disk::sync_folder(path).map_err(io("sync", path));
             sync(folder)?;
-            if new_folder {
+            for folder in &new_folders {
                 sync(folder.parent().expect("the blobs have a folder"))?;
             }
             tracing::debug!(%digest, "content is published");
@@ -305,16 +301,20 @@ impl DiskStore {
     /// # Errors
     /// `InvalidData` when what is there is not ours; see [`on_disk::open_own`].
     pub(super) async fn open_own(&self, digest: Digest) -> io::Result<Option<(Arc<File>, Identity)>> {
-        let root = self.root.try_clone()?;
+        let folder = self.folder.clone();
         blocking(move || {
-            let file = on_disk::open_own(&root, &below(digest))?;
+            // By its name each time: whoever removes and makes it anew by hand means the new one.
+            let file = match on_disk::open_folder(&folder) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+                opened => on_disk::open_own(&opened?, &Path::new(BLOBS).join(below(digest)))?,
+            };
             file.map(|file| Identity::of(&file).map(|identity| (Arc::new(file), identity))).transpose()
         })
         .await
     }
 
     pub(super) fn blobs(&self) -> PathBuf {
-        self.folder.join("blobs/sha256")
+        self.folder.join(BLOBS)
     }
 
     pub(super) fn quarantine(&self) -> &Arc<Quarantine> {

@@ -197,7 +197,10 @@ pub(super) fn make_own_folder(path: &Path) -> io::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         other => return other,
     }
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
+    match std::fs::DirBuilder::new().mode(0o700).create(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        made => made,
+    }
 }
 
 /// Opens a folder for [`open_own`] and for syncing.

@@ -206,10 +206,9 @@ impl Evictor {
             return;
         }
         self.store.eviction_begins();
-        let goal = missing.saturating_add(self.store.usage().bytes / SLACK);
         let mut evicted = Evicted::default();
-        let done = self.evict(goal, &mut evicted).await;
-        let too_little = evicted.bytes() < missing;
+        let done = self.evict(self.goal(), &mut evicted).await;
+        let too_little = self.store.missing() > 0;
         self.store.eviction_ends(too_little || done.is_err());
         if let Err(error) = done {
             tracing::error!(%error, "room could not be made");
@@ -285,7 +284,17 @@ impl Evictor {
         self.ledger.write_uses().await?;
         self.ledger.no_later_than(self.clock.now()).await?;
         self.sweep(goal, evicted).await?;
+        // Folders were counted on the way, and what was written down before may have been wrong.
+        let goal = goal.min(evicted.bytes().saturating_add(self.goal()));
         self.evict_images(goal, Mode::Evict, evicted).await
+    }
+
+    /// How many bytes should go now.
+    fn goal(&self) -> u64 {
+        match self.store.missing() {
+            0 => 0,
+            missing => missing.saturating_add(self.store.usage().bytes / SLACK),
+        }
     }
 
     /// Looks through the folders for what no kept image names: what a crash or a refusal left.

@@ -11,9 +11,11 @@ use assay::clock::SystemClock;
 use assay::demo::{BuiltImage, ImageBuilder, Signer};
 use assay::ledger::Ledger;
 use assay::oci::Digest;
-use assay::store::{DiskStore, Disposal, Reading};
+use assay::size::Size;
+use assay::store::{DiskStore, Disposal, Limits, Reading};
 use assay::telemetry::SpaceMetrics;
 use assay::upkeep::{EvictionOptions, Evictor, Manner, everything};
+use bytes::Bytes;
 use http::StatusCode;
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 use rustix::process::Signal;
@@ -178,6 +180,84 @@ async fn content_in_a_linked_folder_is_not_used_and_the_start_says_so() {
     let (real, home) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     symlink(real.path(), home.path().join("cache")).unwrap();
     DiskStore::open(&home.path().join("cache")).unwrap();
+}
+
+#[tokio::test]
+async fn a_link_that_comes_while_it_serves_is_not_followed_and_content_passes_through() {
+    let world = World::new(1).await;
+    for linked in ["blobs", "blobs/sha256"] {
+        let outside = Outside::new(world.layer());
+        let shelf = path_of(outside.0.path(), world.layer());
+        let proxy = world.start(Arc::new(tempfile::tempdir().unwrap())).await;
+        world.pull(proxy.address, 0).await;
+        let (path, aside) = (proxy.folder().join(linked), proxy.folder().join("aside"));
+        fs::rename(&path, &aside).unwrap();
+        // With all that is needed to keep content there.
+        fs::create_dir_all(shelf.parent().unwrap()).unwrap();
+        fs::create_dir_all(outside.0.path().join("sha256").join(&world.layer().hex()[..2])).unwrap();
+        symlink(outside.0.path().join(if linked == "blobs" { "" } else { "blobs/sha256" }), &path).unwrap();
+        world.pull(proxy.address, 0).await;
+        assert!(outside.is_untouched() && !shelf.exists());
+        // Honest sibling: what was there is used again.
+        fs::remove_file(&path).unwrap();
+        fs::rename(&aside, &path).unwrap();
+        let layer = get(proxy.address, &proxy.blob_path("app", world.layer())).await;
+        assert!(layer.complete && layer.headers["assay-cache"] == "hit");
+    }
+}
+
+/// To make room, by hand.
+#[tokio::test]
+async fn content_that_is_removed_while_it_serves_is_fetched_and_kept_again() {
+    let world = World::new(1).await;
+    let proxy = world.start(Arc::new(tempfile::tempdir().unwrap())).await;
+    world.pull(proxy.address, 0).await;
+    for folder in ["blobs", "blobs/sha256", "spool", "quarantine"] {
+        fs::remove_dir_all(proxy.folder().join(folder)).unwrap();
+        world.pull(proxy.address, 0).await;
+        let kept = async {
+            while !proxy.has(world.layer()) {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(30), kept).await.expect("it is kept again");
+    }
+}
+
+#[tokio::test]
+async fn an_account_that_is_wrong_evicts_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let limits = Limits { max_size: Size::Bytes(1_000_000), min_free: Size::Bytes(0) };
+    let open = || Arc::new(DiskStore::open_within(folder.path(), limits, SpaceMetrics::default()).unwrap());
+    let content = Bytes::from("content");
+    let digest = Digest::of(&content);
+    let store = open();
+    store.write(content).await.unwrap();
+    let account = folder.path().join("account");
+    let written = async {
+        // A folder that has just changed is not written down yet.
+        while !fs::read_to_string(&account).is_ok_and(|text| text.contains(" 1 7 ")) {
+            store.write_account().await.unwrap();
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), written).await.expect("it is written down");
+    drop(store);
+    let text = fs::read_to_string(&account).unwrap();
+    for lie in ["1000007", "72057594037927935", "18446744073709551615"] {
+        fs::write(&account, text.replace(" 1 7 ", &format!(" 1 {lie} "))).unwrap();
+        let (store, ledger) = (open(), Ledger::in_memory().unwrap());
+        let repository = "test.assay/app".parse().unwrap();
+        ledger.note_use(&repository, digest, (SystemTime::now() - Duration::from_secs(60)).try_into().unwrap());
+        ledger.write_uses().await.unwrap();
+        let options = EvictionOptions { keep: Vec::new(), idle: Duration::ZERO };
+        let (clock, metrics) = (Arc::new(SystemClock), SpaceMetrics::default());
+        let mut evictor = Evictor::new(Arc::clone(&store), ledger.clone(), clock, metrics, options);
+        evictor.make_room().await;
+        assert!(store.has(digest).await, "{lie}");
+        assert_eq!(store.usage().bytes, 7, "{lie}");
+        assert!(ledger.used_at(&repository, digest).await.unwrap().is_some(), "{lie}");
+    }
 }
 
 #[tokio::test]

@@ -16,6 +16,15 @@ fn load(text: &str, variables: &[(String, String)]) {
     }
 }
 
+#[test]
+fn a_file_without_end_is_refused_by_its_beginning() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("proxy.toml");
+    std::fs::File::create(&path).unwrap().set_len(1 << 40).unwrap();
+    let problems = Settings::load_again(&path).unwrap_err().render(false);
+    assert!(problems.contains("larger than"), "{problems}");
+}
+
 const KEYS: [&str; 24] = [
     "version",
     "server",
