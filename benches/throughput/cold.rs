@@ -1,73 +1,200 @@
-//! What is not there yet, within this process: one client, and a crowd.
+//! What is not there yet: one large layer, an image of two platforms, a crowd, a long stream. Against nginx with
+//! `proxy_cache`, which checks nothing, and against no proxy at all.
+//!
+//! Each is asked as an engine asks, from HEAD of the tag on. Each turn begins with an empty cache.
 
-use std::convert::Infallible;
-use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use assay::demo::{BuiltImage, Document, Server, Signer, Whole};
+use assay::demo::{BuiltImage, Document, ImageBuilder, Shelf, Signer};
 use futures_util::future::join_all;
-use http::Response;
+use http::Method;
 
 use super::client::Client;
+use super::line::{FarUpstream, Line};
 use super::median;
-use super::servers::REPOSITORY;
-use super::support::{self, NastyUpstream, Proxy};
+use super::servers::{REPOSITORY, Server};
 
-const PAIRS: usize = 5;
+const MIB: usize = 1024 * 1024;
 const GIB: f64 = 1024.0 * 1024.0 * 1024.0;
+const ROUNDS: usize = 3;
+const TAG: &str = "1.0";
+/// Layers that engines fetch at once.
+const AT_ONCE: usize = 3;
+const CROWD: usize = 50;
 
-/// How long something took, and when the first byte of the slowest client came.
-#[derive(Clone, Copy)]
-struct Took {
-    whole: Duration,
+const OFFICE: Line = Line { name: "100 MB/s, 20 ms away", away: Duration::from_millis(20), rate: Some(100e6) };
+const HALL: Line = Line { name: "500 MB/s, 20 ms away", away: Duration::from_millis(20), rate: Some(500e6) };
+const LOOPBACK: Line = Line { name: "loopback", away: Duration::ZERO, rate: None };
+
+/// What one turn showed.
+struct Turn {
+    /// Of the first layer (of the last client, in a crowd the middle one), since the tag was asked for.
     first_byte: Duration,
+    total: Duration,
+    requests: usize,
+    layer_gets: usize,
+    /// Upstream's bytes.
+    bytes: usize,
+    cpu: f64,
+    /// Most anonymous memory, and that after a quarter of the bytes.
+    memory: f64,
+    memory_early: f64,
 }
 
-pub async fn run(upstream: &NastyUpstream, signer: &Signer, image: &BuiltImage) {
-    println!("\n{:32} {:>12} {:>12}   ratio", "within one process", "assay", "plain");
-    let layer = image.platforms[0].layers[1].clone();
-    let plain = serve(layer.clone()).await;
-    let path = format!("/v2/{}/{REPOSITORY}/blobs/{}", support::REGISTRY, layer.digest);
-    for (what, clients) in [("cold blob, 1 client", 1), ("cold blob, crowd of 50", 50)] {
-        let mut pairs = Vec::new();
-        for _ in 0..PAIRS {
-            let proxy = Proxy::start(upstream, signer).await;
-            for document in [&image.index, &image.platforms[0].manifest] {
-                let path = proxy.manifest_path(REPOSITORY, document.digest);
-                Client::connect(proxy.address).await.get(&path).await;
-            }
-            let ours = get_all(proxy.address, &path, clients).await;
-            proxy.stop().await;
-            pairs.push((ours, get_all(plain.address(), "/v2/", clients).await));
+pub async fn run(signer: &Signer, wanted: impl Fn(&str) -> bool) {
+    let gib = || image("large", &[1024 * MIB]);
+    let several = || image("several", &[40, 30, 25, 20, 15, 12, 10, 5].map(|mib| mib * MIB));
+    let cases: [(&str, Line, &dyn Fn() -> BuiltImage, usize); 5] = [
+        ("cold 1 GiB layer", OFFICE, &gib, 1),
+        ("cold 1 GiB layer", LOOPBACK, &gib, 1),
+        ("cold image of two platforms", OFFICE, &several, 1),
+        ("cold crowd of 50, 256 MiB", HALL, &|| image("crowd", &[256 * MIB]), CROWD),
+        ("cold 4 GiB layer", LOOPBACK, &|| image("huge", &[4096 * MIB]), 1),
+    ];
+    for (name, line, build, clients) in cases {
+        let name = format!("{name}, {}", line.name);
+        if wanted(&name) {
+            measure(&name, line, &build(), signer, clients).await;
         }
-        let rate = |took: &Took| (clients * layer.bytes.len()) as f64 / GIB / took.whole.as_secs_f64();
-        let of = |value: &dyn Fn(&(Took, Took)) -> f64| median(pairs.iter().map(value));
-        let (ratio, low, high) = of(&|(ours, plain)| rate(ours) / rate(plain));
-        let (ours, plain) = (of(&|(ours, _)| rate(ours)).0, of(&|(_, plain)| rate(plain)).0);
-        println!("{what:32} {ours:>7.2} GiB/s {plain:>6.2} GiB/s   {ratio:.2} ({low:.2}–{high:.2})");
-        let first = |took: &Took| took.first_byte.as_secs_f64() * 1000.0;
-        let (ours, plain) = (of(&|(ours, _)| first(ours)).0, of(&|(_, plain)| first(plain)).0);
-        println!("{:32} {ours:>10.2} ms {plain:>9.2} ms", "  last client's first byte");
     }
 }
 
-/// hyper, and nothing else.
-async fn serve(document: Document) -> Server {
-    let answer = move |_| {
-        let body = Whole::new(document.bytes.clone());
-        async move { Ok::<_, Infallible>(Response::new(body)) }
-    };
-    Server::start(SocketAddr::from(([127, 0, 0, 1], 0)), None, answer).await.unwrap()
+fn image(name: &str, layers: &[usize]) -> BuiltImage {
+    layers.iter().fold(ImageBuilder::new(name), |image, bytes| image.filler_layer(*bytes)).build()
 }
 
-async fn get_all(server: SocketAddr, path: &str, clients: usize) -> Took {
-    let connected = join_all((0..clients).map(|_| Client::connect(server))).await;
-    let start = Instant::now();
-    let running = connected.into_iter().map(|mut client| {
-        let path = path.to_owned();
-        tokio::spawn(async move { client.get(&path).await })
-    });
-    let firsts = join_all(running.collect::<Vec<_>>()).await;
-    let first_byte = firsts.into_iter().map(|first| first.unwrap() - start).max().unwrap();
-    Took { whole: start.elapsed(), first_byte }
+async fn measure(name: &str, line: Line, image: &BuiltImage, signer: &Signer, clients: usize) {
+    let shelf = Arc::<Shelf>::default();
+    shelf.push_image(REPOSITORY, TAG, image);
+    shelf.push_artefact(REPOSITORY, &signer.bundle(&image.index));
+    let upstream = FarUpstream::start(shelf, line).await;
+    let mut all: Vec<(&str, Vec<Turn>)> = vec![("assay", vec![]), ("nginx", vec![]), ("direct", vec![])];
+    for round in 0..ROUNDS {
+        for at in 0..all.len() {
+            let (name, turns) = &mut all[(at + round) % 3];
+            let proxy = match *name {
+                "assay" => Some(Server::assay(&upstream.url(), signer, None)),
+                "nginx" => Some(Server::proxy_cache(&upstream.url())),
+                _ => None,
+            };
+            match proxy {
+                Some(None) => {}
+                Some(Some(proxy)) => turns.push(turn(&upstream, Some(&proxy), image, clients).await),
+                None => turns.push(turn(&upstream, None, image, clients).await),
+            }
+        }
+    }
+    let size = sent(image, clients) as f64 / clients as f64;
+    println!("\n{name}");
+    println!(
+        "  {:8} {:>13} {:>9} {:>15} {:>9} {:>11} {:>12} {:>10} {:>17}",
+        "",
+        "first byte ms",
+        "total s",
+        "÷ direct",
+        "requests",
+        "layer GETs",
+        "bytes ÷ size",
+        "CPU s/GiB",
+        "anon MiB 25 %/max"
+    );
+    let direct = &all[2].1;
+    for (name, turns) in all.iter().filter(|(_, turns)| !turns.is_empty()) {
+        let of = |value: &dyn Fn(&Turn) -> f64| median(turns.iter().map(value)).0;
+        let (ratio, low, high) =
+            median(turns.iter().zip(direct).map(|(its, direct)| its.total.as_secs_f64() / direct.total.as_secs_f64()));
+        println!(
+            "  {name:8} {:>13.1} {:>9.2} {:>15} {:>9} {:>11} {:>12.2} {:>10.2} {:>17}",
+            of(&|turn| turn.first_byte.as_secs_f64() * 1e3),
+            of(&|turn| turn.total.as_secs_f64()),
+            format!("{ratio:.2} ({low:.2}–{high:.2})"),
+            of(&|turn| turn.requests as f64),
+            of(&|turn| turn.layer_gets as f64),
+            of(&|turn| turn.bytes as f64) / size,
+            of(&|turn| turn.cpu) / (size / GIB),
+            format!("{:.1}/{:.1}", of(&|turn| turn.memory_early), of(&|turn| turn.memory)),
+        );
+    }
+}
+
+/// Bytes of all that the clients get.
+fn sent(image: &BuiltImage, clients: usize) -> usize {
+    let platforms = if clients == 1 { &image.platforms[..] } else { &image.platforms[..1] };
+    let layers: std::collections::BTreeMap<_, _> =
+        platforms.iter().flat_map(|platform| &platform.layers).map(|layer| (layer.digest, layer.bytes.len())).collect();
+    clients * layers.values().sum::<usize>()
+}
+
+async fn turn(upstream: &FarUpstream, proxy: Option<&Server>, image: &BuiltImage, clients: usize) -> Turn {
+    upstream.take_counts();
+    let (address, prefix) = match proxy {
+        Some(proxy) => (proxy.address, proxy.prefix.clone()),
+        None => (upstream.address(), format!("/v2/{REPOSITORY}")),
+    };
+    let cpu = || proxy.map_or(0.0, Server::cpu);
+    let (cpu_before, asked) = (cpu(), Instant::now());
+    let mut first = Client::connect(address).await;
+    first.ask(&Method::HEAD, &format!("{prefix}/manifests/{TAG}")).await;
+    first.get(&format!("{prefix}/manifests/{}", image.index.digest)).await;
+    // In a crowd all have the manifest already: the layer is what they wait for.
+    let platforms = if clients == 1 { &image.platforms[..] } else { &image.platforms[..1] };
+    for platform in platforms {
+        first.get(&format!("{prefix}/manifests/{}", platform.manifest.digest)).await;
+        first.get(&format!("{prefix}/blobs/{}", platform.config.digest)).await;
+    }
+    let mut layers: Vec<&Document> = platforms.iter().flat_map(|platform| &platform.layers).collect();
+    layers.sort_by_key(|layer| std::cmp::Reverse(layer.bytes.len()));
+    layers.dedup_by_key(|layer| layer.digest);
+    let firsts = Mutex::new(Vec::new());
+    let (samples, wanted) = (Mutex::new((0.0_f64, 0.0_f64)), sent(image, clients));
+    let work = async {
+        let ask = async |layer: &Document, client: &mut Client| {
+            let first = client.get(&format!("{prefix}/blobs/{}", layer.digest)).await;
+            firsts.lock().unwrap().push(first - asked);
+        };
+        match clients {
+            1 => {
+                let next = AtomicUsize::new(0);
+                let mut connected = join_all((0..AT_ONCE).map(|_| Client::connect(address))).await;
+                let fetching = connected.iter_mut().map(async |client| {
+                    while let Some(layer) = layers.get(next.fetch_add(1, Ordering::Relaxed)) {
+                        ask(layer, client).await;
+                    }
+                });
+                join_all(fetching).await;
+            }
+            _ => {
+                let mut connected = join_all((0..clients).map(|_| Client::connect(address))).await;
+                let largest = layers[0];
+                join_all(connected.iter_mut().map(async |client| ask(largest, client).await)).await;
+            }
+        }
+    };
+    let watch = async {
+        loop {
+            let memory = proxy.map_or(0.0, Server::memory);
+            let mut samples = samples.lock().unwrap();
+            if upstream.sent() < wanted / clients / 4 {
+                samples.0 = samples.0.max(memory);
+            }
+            samples.1 = samples.1.max(memory);
+            drop(samples);
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::select! {
+        () = work => {}
+        () = watch => {}
+    }
+    let total = asked.elapsed();
+    let (requests, layer_gets, bytes) = upstream.take_counts();
+    let mut firsts = firsts.into_inner().unwrap();
+    firsts.sort();
+    let (memory_early, memory) = samples.into_inner().unwrap();
+    // The last is synced and named after its client has it, which costs its processor time, too.
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let first_byte = if clients == 1 { firsts[0] } else { firsts[firsts.len() / 2] };
+    Turn { first_byte, total, requests, layer_gets, bytes, cpu: cpu() - cpu_before, memory, memory_early }
 }

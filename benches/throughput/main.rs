@@ -5,7 +5,7 @@
 //! machine does meets all alike; a ratio is the median of the rounds' ratios, with the lowest and the highest behind
 //! it. The clients share the machine with the servers, so processor time tells more than throughput.
 //!
-//! Cold content: within this process, against a plain server that has the bytes in memory and checks nothing.
+//! Cold content: in front of an upstream in this process, against nginx with proxy_cache and against no proxy at all.
 //!
 //! `cargo bench --bench throughput -- tls` measures only rows with `tls` in their name.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "a benchmark plays the other side, too")]
@@ -16,6 +16,7 @@ mod support;
 
 mod client;
 mod cold;
+mod line;
 mod servers;
 
 use std::sync::Arc;
@@ -67,9 +68,9 @@ async fn main() {
     if wanted("blob, HEAD, 64 connections") {
         bench.requests("blob, HEAD, 64 connections", &Method::HEAD, |server| server.blob(bench.layer())).await;
     }
-    if wanted("cold") {
-        cold::run(&bench.upstream, &bench.signer, &bench.image).await;
-    }
+    let signer = bench.signer;
+    drop((bench.plain, bench.tls, bench.upstream));
+    cold::run(&signer, wanted).await;
 }
 
 struct Bench {
@@ -103,8 +104,11 @@ impl Bench {
         let certificate = ca.loopback();
         let all = |tls| {
             let stock = Stock { image: &image, certificate: &certificate, tls };
-            let servers =
-                [Server::assay(&upstream, &signer, &stock), Server::nginx(&stock), Server::distribution(&stock)];
+            let servers = [
+                Server::assay(&upstream.url(), &signer, tls.then_some(&certificate)),
+                Server::nginx(&stock),
+                Server::distribution(&stock),
+            ];
             servers.into_iter().flatten().collect::<Vec<_>>()
         };
         let (plain, tls) = (all(false), all(true));

@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 
 use assay::demo::{BuiltImage, Document, Signer};
 
+use super::support::REGISTRY;
 use super::support::certs::ServerCert;
-use super::support::{NastyUpstream, REGISTRY};
 
 /// The repository of the image that everybody serves.
 pub const REPOSITORY: &str = "app";
@@ -47,19 +47,19 @@ impl Drop for Server {
 
 impl Server {
     /// Assay with the gate on: a key, a signed image, everything hashed. The access log is off, as it is for the others.
-    pub fn assay(upstream: &NastyUpstream, signer: &Signer, stock: &Stock<'_>) -> Option<Self> {
+    pub fn assay(upstream: &str, signer: &Signer, certificate: Option<&ServerCert>) -> Option<Self> {
         let (folder, address, admin) = (tempfile::tempdir().unwrap(), free_address(), free_address());
         let at = folder.path();
-        let tls = match stock.tls {
-            true => "[server.tls]\ncert = \"tls.crt\"\nkey = \"tls.key\"\n",
-            false => "",
+        let tls = match certificate {
+            Some(_) => "[server.tls]\ncert = \"tls.crt\"\nkey = \"tls.key\"\n",
+            None => "",
         };
         let config = format!(
             r#"version = 1
 [server]
 listen = ["{address}"]
 {tls}[upstream."{REGISTRY}"]
-url = "{}"
+url = "{upstream}"
 [network]
 proxy = "none"
 [[policy]]
@@ -74,13 +74,14 @@ dir = "cache"
 access = false
 [admin]
 listen = "{admin}"
-"#,
-            upstream.url(),
+"#
         );
         write(at, "proxy.toml", &config);
         write(at, "acme.pub", &signer.public_key_pem());
-        write(at, "tls.crt", &stock.certificate.certificate_pem);
-        write(at, "tls.key", &stock.certificate.key_pem);
+        if let Some(certificate) = certificate {
+            write(at, "tls.crt", &certificate.certificate_pem);
+            write(at, "tls.key", &certificate.key_pem);
+        }
         let program = std::env::var("ASSAY").unwrap_or_else(|_| env!("CARGO_BIN_EXE_assay").to_owned());
         let mut command = Command::new(program);
         command.args(["serve", "-c"]).arg(at.join("proxy.toml")).env_clear();
@@ -114,6 +115,30 @@ listen = "{admin}"
                client_body_temp_path t1; proxy_temp_path t2; fastcgi_temp_path t3; uwsgi_temp_path t4; scgi_temp_path t5;
                server {{ listen {address}{listen}; root {}; }} }}",
             at.join("root").display()
+        );
+        write(at, "nginx.conf", &config);
+        let mut command = Command::new("nginx");
+        command.arg("-p").arg(at).arg("-c").arg(at.join("nginx.conf"));
+        Self::start("nginx", command, address, format!("/v2/{REPOSITORY}"), folder)
+    }
+
+    /// nginx as a cache in front of `upstream`: what it once got it keeps, and one request fetches for all.
+    pub fn proxy_cache(upstream: &str) -> Option<Self> {
+        let (folder, address) = (tempfile::tempdir().unwrap(), free_address());
+        let at = folder.path();
+        // Its workers must be able to enter.
+        fs::set_permissions(at, std::os::unix::fs::PermissionsExt::from_mode(0o777)).unwrap();
+        let config = format!(
+            "worker_processes 2; daemon off; pid nginx.pid; error_log stderr crit;
+             events {{ worker_connections 1024; }}
+             http {{ access_log off; sendfile on; tcp_nopush on; tcp_nodelay on; keepalive_requests 100000000;
+               client_body_temp_path t1; fastcgi_temp_path t3; uwsgi_temp_path t4; scgi_temp_path t5;
+               proxy_cache_path {0}/cache keys_zone=all:10m max_size=100g inactive=1h use_temp_path=off;
+               server {{ listen {address};
+                 location / {{ proxy_pass {upstream}; proxy_http_version 1.1; proxy_set_header Connection '';
+                   proxy_cache all; proxy_cache_valid 200 1h; proxy_cache_lock on; proxy_cache_lock_timeout 10m;
+                   proxy_cache_lock_age 10m; proxy_buffers 16 64k; proxy_buffer_size 64k; }} }} }}",
+            at.display()
         );
         write(at, "nginx.conf", &config);
         let mut command = Command::new("nginx");

@@ -36,8 +36,6 @@ pub(super) trait Handler: Send + Sync + 'static {
 /// Longest request head and most unsent bytes of an HTTP/1.1 connection. Names are short; what is
 /// long is user agents and tokens that proxies in front of us add.
 const H1_BUFFER: usize = 64 * 1024;
-/// containerd sends some 20.
-const HEADERS_MAX: usize = 100;
 /// All of one HTTP/2 request's headers, decompressed (RUSTSEC-2024-0332 and its kin).
 const H2_HEADERS_MAX: u32 = 16 * 1024;
 /// Requests at a time on one HTTP/2 connection; clients fetch some ten layers at a time.
@@ -169,7 +167,7 @@ fn builder(options: &ListenerOptions, tasks: Tasks) -> auto::Builder<Spawner> {
         // Without a timer the timeout below would be silently without effect.
         .timer(TokioTimer::new())
         .header_read_timeout(options.header_timeout)
-        .max_headers(HEADERS_MAX)
+        // Not `max_headers`: that many is hyper's own limit (100; containerd sends some 20), and kept where it costs nothing.
         .max_buf_size(H1_BUFFER)
         .half_close(false)
         .keep_alive(true);

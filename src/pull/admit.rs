@@ -124,6 +124,15 @@ impl Gatekeeper {
         if let Some(admission) = self.0.in_memory(&question).filter(|admission| question.accepts(admission)) {
             return Ok((admission, CacheOutcome::Memory));
         }
+        // Large: boxed, so that the future of a request for what is remembered is small.
+        Box::pin(self.admit_anew(question, given)).await
+    }
+
+    async fn admit_anew(
+        &self,
+        question: Question,
+        given: Option<Manifest>,
+    ) -> Result<(Admission, CacheOutcome), PullError> {
         let key = (question.key(), question.may_be_artefact());
         let parts = Arc::clone(&self.0);
         let had_bytes = parts.store.has(question.digest).await;

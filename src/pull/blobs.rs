@@ -34,6 +34,18 @@ impl Puller {
         if let Some(servable) = self.stored(admitted, range).await {
             return Ok(Answer { servable, cache: CacheOutcome::Hit });
         }
+        // Large: boxed, so that the future of a request for what is stored is small.
+        Box::pin(self.fetched(question, admitted, range)).await
+    }
+
+    /// What is not stored yet.
+    async fn fetched(
+        &self,
+        question: &Question,
+        admitted: &AdmittedBlob,
+        range: Option<crate::oci::ByteRange>,
+    ) -> Result<Answer, PullError> {
+        let claim = admitted.claim();
         let source = self.source(question, claim);
         let Some((mut incoming, mut cache)) = self.join(&source).await? else {
             return self.pass_through(question, admitted, range).await;

@@ -85,20 +85,23 @@ impl Membership {
         {
             return Ok(member);
         }
-        let mut why_not = WhyNot::default();
-        let member = match self.through_parents(question, &mut why_not).await {
-            Some(member) => member,
-            None => {
-                let found = match why_not.trouble {
-                    // Upstream does not answer for what is known to name it; it will not for what might.
-                    Some(_) => None,
-                    None => self.through_tops(question, &mut why_not).await,
-                };
-                found.ok_or_else(|| why_not.error(question))?
-            }
-        };
+        // Rare and large: boxed, so that the future of every request is small.
+        let member = Box::pin(self.look_for(question)).await?;
         self.members.insert(key, member.clone());
         Ok(member)
+    }
+
+    async fn look_for(&self, question: &Question) -> Result<Member, PullError> {
+        let mut why_not = WhyNot::default();
+        if let Some(member) = self.through_parents(question, &mut why_not).await {
+            return Ok(member);
+        }
+        let found = match why_not.trouble {
+            // Upstream does not answer for what is known to name it; it will not for what might.
+            Some(_) => None,
+            None => self.through_tops(question, &mut why_not).await,
+        };
+        found.ok_or_else(|| why_not.error(question))
     }
 
     fn stands(&self, member: &Member, question: &Question) -> bool {

@@ -249,22 +249,30 @@ impl Puller {
         reference: &Reference,
     ) -> Result<(Admission, CacheOutcome), PullError> {
         let (upstream, rule) = self.rule_for(repository, reference)?;
-        let about = |digest, rule, upstream| Question {
-            repository: repository.clone(),
-            rule,
-            upstream,
-            digest,
-            asked: reference.clone(),
-        };
-        let tag = match reference {
-            Reference::Digest(digest) => return self.pass_gate(&about(*digest, rule, upstream), None).await,
-            Reference::Tag(tag) => tag,
-        };
-        let mut resolved = self.resolver.resolve(&upstream, repository, tag).await?;
-        let question = about(resolved.digest, rule, upstream);
+        let (repository, asked) = (repository.clone(), reference.clone());
+        match reference {
+            Reference::Digest(digest) => {
+                let question = Question { repository, rule, upstream, digest: *digest, asked };
+                self.pass_gate(&question, None).await
+            }
+            // Larger: boxed, so that the future of a request by digest is small.
+            Reference::Tag(tag) => Box::pin(self.admit_tag(repository, tag, rule, upstream)).await,
+        }
+    }
+
+    async fn admit_tag(
+        &self,
+        repository: Repository,
+        tag: &Tag,
+        rule: Arc<Rule>,
+        upstream: Arc<Upstream>,
+    ) -> Result<(Admission, CacheOutcome), PullError> {
+        let mut resolved = self.resolver.resolve(&upstream, &repository, tag).await?;
+        let (digest, asked) = (resolved.digest, Reference::Tag(tag.clone()));
+        let question = Question { repository, rule, upstream, digest, asked };
         let (admission, cache) = self.pass_gate(&question, resolved.manifest.take()).await?;
         self.rollbacks.look(&question, tag, admission.verdict()).await?;
-        self.resolver.remember(&question.upstream, repository, tag, &resolved).await;
+        self.resolver.remember(&question.upstream, &question.repository, tag, &resolved).await;
         Ok((admission, if resolved.from == From::Stale { CacheOutcome::Stale } else { cache }))
     }
 
@@ -288,7 +296,7 @@ impl Puller {
             Question { repository: repository.clone(), rule, upstream, digest, asked: Reference::Digest(digest) };
         let answer = match self.membership.admit(&question).await? {
             Member::Image(admitted) => self.image_blob(&question, &admitted, want).await,
-            Member::Artefact(blob) => self.artefact_blob(&question, blob, want).await,
+            Member::Artefact(blob) => Box::pin(self.artefact_blob(&question, blob, want)).await,
         }?;
         self.note_use(&answer.servable);
         Ok(answer)

@@ -25,7 +25,7 @@ use super::guard::{Guard, host_of};
 use super::options::{NetworkOptions, UpstreamOptions};
 use super::referrers::Lately;
 use super::transport::{Answer, Transport};
-use crate::oci::{Claim, Digest, Manifest, Reference, Registry, Repository, Tag, media_type};
+use crate::oci::{Claim, Digest, Manifest, ManifestError, Reference, Registry, Repository, Tag, media_type};
 use crate::telemetry::Metrics;
 
 /// Most questions that wait for a place: who waits behind them would be too late for a client. What asks goes on when its
@@ -37,6 +37,9 @@ const BLOB_TIME_BASE: Duration = Duration::from_secs(5 * 60);
 const BLOB_BYTES_PER_SECOND: u64 = 32 * 1024;
 /// However large a blob says it is.
 const BLOB_TIME_MAX: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+
+/// Of what an upstream says, in an error.
+const SHOWN: usize = 100;
 
 const DOCKER_CONTENT_DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
 
@@ -247,7 +250,18 @@ async fn read_manifest(answer: Answer, want: Option<Digest>, limit: u64) -> Resu
             return Err(UpstreamError::Lied { asked, lie: format!("sends content that hashes to {got}") });
         }
     }
-    Manifest::parse(bytes, sent_as.as_deref()).map_err(|source| UpstreamError::Manifest { asked, source })
+    Manifest::parse(bytes, sent_as.as_deref()).map_err(|source| match (source, sent_as) {
+        // Says nothing about the image. What came for a digest has that digest: it is what was asked for.
+        (ManifestError::Json(_), Some(sent_as)) if want.is_none() && is_page(&sent_as) => {
+            UpstreamError::NoManifest { asked, sent_as: sent_as.chars().take(SHOWN).collect() }
+        }
+        (source, _) => UpstreamError::Manifest { asked, source },
+    })
+}
+
+/// Whether a media type is one for people to read.
+fn is_page(sent_as: &str) -> bool {
+    sent_as.trim_start().get(..5).is_some_and(|kind| kind.eq_ignore_ascii_case("text/"))
 }
 
 async fn read_small(answer: Answer, claim: Claim) -> Result<Bytes, UpstreamError> {

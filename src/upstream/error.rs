@@ -129,6 +129,14 @@ pub enum UpstreamError {
         /// The contradiction.
         lie: String,
     },
+    /// Something came that says itself that it is no manifest, and is none: a login page, a proxy's error page.
+    #[error("{asked}: answered with {sent_as:?} instead of a manifest")]
+    NoManifest {
+        /// What was asked.
+        asked: Asked,
+        /// Its media type.
+        sent_as: String,
+    },
     /// The manifest came, but cannot be used.
     #[error("{asked}: unusable manifest")]
     Manifest {
@@ -184,6 +192,7 @@ impl UpstreamError {
             Self::RateLimited { .. } => Some("it answers with status 429: too many requests"),
             // 501 is about the question.
             Self::Unavailable { status: 500 | 502..=599, .. } => Some("it answers with a status of 5xx"),
+            Self::NoManifest { .. } => Some("it answers with something else than a registry does"),
             Self::Suspended { why, .. } => Some(why),
             _ => None,
         }

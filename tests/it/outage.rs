@@ -27,12 +27,13 @@ struct World {
 }
 
 /// The ways of being away.
-fn outages() -> [(&'static str, Misbehaviour); 4] {
+fn outages() -> [(&'static str, Misbehaviour); 5] {
     [
         ("cut", Misbehaviour::Close),
         ("503", Misbehaviour::Status(503)),
         ("429", Misbehaviour::RateLimit(3600)),
         ("silent", Misbehaviour::StallBeforeHeaders),
+        ("a login page", Misbehaviour::HtmlPage),
     ]
 }
 

@@ -203,9 +203,9 @@ impl World {
                 self.ask(image, &by_tag, &image.built.index, &mut random).await;
             }
             for (path, document) in image.parts(architecture) {
-                self.ask(image, &path, document, &mut random).await;
-                // An engine whose manifest is refused goes no further; an attacker does, now and then.
-                if self.is_over() || (image.signed_by == SignedBy::Nobody && random.below(2) == 0) {
+                let goes_on = self.ask(image, &path, document, &mut random).await;
+                // An engine that does not get a manifest goes no further; an attacker does.
+                if self.is_over() || !(goes_on || image.signed_by == SignedBy::Nobody) {
                     break;
                 }
             }
@@ -222,7 +222,8 @@ impl World {
         &self.images[2 + ((first + random.below(FASHION)) % (IMAGES as u64 - 2)) as usize]
     }
 
-    async fn ask(&self, image: &Image, path: &str, document: &Document, random: &mut Random) {
+    /// Whether the rest of the image is worth asking for.
+    async fn ask(&self, image: &Image, path: &str, document: &Document, random: &mut Random) -> bool {
         let before = self.now();
         let Ok(asked) = tokio::time::timeout(PATIENCE, self.ask_somehow(path, document, random)).await else {
             let is_steady = before == self.now() && before.weather % 2 == 0 && before.rule % 2 == 0;
@@ -231,11 +232,13 @@ impl World {
                 "no answer in time: {:?} {path}",
                 image.signed_by
             );
-            return self.count(image.signed_by, "late", 0);
+            self.count(image.signed_by, "late", 0);
+            return false;
         };
-        if let Some((got, wanted)) = asked {
-            self.check(image, path, &got, wanted, (before, self.now()));
-        }
+        // Who left may have left before there was an answer.
+        let Some((got, wanted)) = asked else { return false };
+        self.check(image, path, &got, wanted, (before, self.now()));
+        got.status.is_success()
     }
 
     /// The answer, and what must be in it; none if the client left.

@@ -101,6 +101,19 @@ async fn what_is_no_manifest_is_refused() {
 }
 
 #[tokio::test]
+async fn a_web_page_for_a_tag_says_nothing_about_the_image() {
+    let page = |kind: &'static str| move || Reply::ok("<html>").header("content-type", kind);
+    for kind in ["text/html", "Text/HTML; charset=utf-8", "text/plain"] {
+        let error = manifest(page(kind)).await.unwrap_err();
+        assert!(matches!(error, UpstreamError::NoManifest { .. }) && error.away().is_some(), "{error}");
+    }
+    for kind in ["application/json", super::MANIFEST] {
+        let error = manifest(page(kind)).await.unwrap_err();
+        assert!(matches!(error, UpstreamError::Manifest { .. }), "{error}");
+    }
+}
+
+#[tokio::test]
 async fn a_blob_has_its_claimed_length_or_an_error() {
     let content = || b"content".to_vec();
     let (bytes, end) = blob(7, || Reply::ok("content")).await;
