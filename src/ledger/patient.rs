@@ -1,7 +1,8 @@
 //! A connection that nobody waits for long. Pulls wait for the ledger, one after the other; whoever can open its file can lock
 //! it, or have a statement run for ever. Then it costs memory, as if the disk had failed.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
@@ -9,35 +10,33 @@ use rusqlite::ErrorCode::{DatabaseBusy, DatabaseLocked, OperationInterrupted};
 
 use super::sqlite::LedgerError;
 
-/// Longest time for one call. Most take a fraction of a millisecond; on a slow disk some have thousands of pages to read.
-const CALL: Duration = Duration::from_secs(5);
+/// Most work for one call, in rounds of [`STEPS`]: some seconds. Most calls take a fraction of a millisecond. Not in time: a
+/// disk that takes seconds to sync is waited for, since what the ledger knows may be all there is.
+const ROUNDS_MAX: u64 = 20_000;
 
 /// How long it is left alone after it kept somebody waiting: all who queued behind that call go on at once.
 const REST: Duration = Duration::from_secs(30);
 
-/// Steps of SQLite's machine between two looks at the clock: well below a millisecond.
+/// Steps of SQLite's machine in a round: well below a millisecond.
 const STEPS: i32 = 10_000;
 
 /// A connection, and when it may be used.
 #[derive(Debug)]
 pub(super) struct Patient {
     pub(super) connection: Connection,
-    /// When the call must be over that is running.
-    until: Arc<Mutex<Option<Instant>>>,
+    /// What the call took that is running.
+    rounds: Arc<AtomicU64>,
     rests_until: Option<Instant>,
 }
 
 impl Patient {
     /// What was done with the connection before took as long as it took.
     pub(super) fn new(mut connection: Connection) -> Result<Self, LedgerError> {
-        let until: Arc<Mutex<Option<Instant>>> = Arc::default();
-        let deadline = Arc::clone(&until);
-        let is_late = move || {
-            let until = *deadline.lock().expect("no holder of this lock panics");
-            until.is_some_and(|until| Instant::now() > until)
-        };
-        connection.progress_handler(STEPS, Some(is_late))?;
-        Ok(Self { connection, until, rests_until: None })
+        let rounds: Arc<AtomicU64> = Arc::default();
+        let counted = Arc::clone(&rounds);
+        let is_too_much = move || counted.fetch_add(1, Ordering::Relaxed) >= ROUNDS_MAX;
+        connection.progress_handler(STEPS, Some(is_too_much))?;
+        Ok(Self { connection, rounds, rests_until: None })
     }
 
     /// Does something with the connection.
@@ -48,14 +47,11 @@ impl Patient {
         &mut self,
         work: impl FnOnce(&mut Connection) -> Result<T, LedgerError>,
     ) -> Result<T, LedgerError> {
-        let now = Instant::now();
-        if self.rests_until.is_some_and(|until| now < until) {
+        if self.rests_until.is_some_and(|until| Instant::now() < until) {
             return Err(LedgerError::Resting);
         }
-        let set = |until| *self.until.lock().expect("no holder of this lock panics") = until;
-        set(Some(now + CALL));
+        self.rounds.store(0, Ordering::Relaxed);
         let done = work(&mut self.connection);
-        set(None);
         let kept_waiting = matches!(&done, Err(LedgerError::Sqlite(error))
             if matches!(error.sqlite_error_code(), Some(DatabaseBusy | DatabaseLocked | OperationInterrupted)));
         self.rests_until = kept_waiting.then(|| Instant::now() + REST);

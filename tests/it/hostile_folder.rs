@@ -38,7 +38,7 @@ struct World {
 impl World {
     async fn new(images: usize) -> Self {
         let (upstream, signer) = (NastyUpstream::start().await, Signer::generate().unwrap());
-        let image = |n: usize| ImageBuilder::new(&format!("Hello {n}")).layer_padding(300_000).build();
+        let image = |n: usize| ImageBuilder::new(format!("Hello {n}")).layer_padding(300_000).build();
         let images: Vec<_> = (0..images).map(image).collect();
         for (n, image) in images.iter().enumerate() {
             upstream.registry().push_image("app", &n.to_string(), image);
