@@ -175,12 +175,12 @@ async fn turn(upstream: &FarUpstream, proxy: Option<&Server>, image: &BuiltImage
     let watch = async {
         loop {
             let memory = proxy.map_or(0.0, Server::memory);
-            let mut samples = samples.lock().unwrap();
-            if upstream.sent() < wanted / clients / 4 {
-                samples.0 = samples.0.max(memory);
+            let is_early = upstream.sent() < wanted / clients / 4;
+            {
+                let (early, all) = &mut *samples.lock().unwrap();
+                *all = all.max(memory);
+                *early = if is_early { early.max(memory) } else { *early };
             }
-            samples.1 = samples.1.max(memory);
-            drop(samples);
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
