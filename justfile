@@ -27,7 +27,11 @@ fuzz *arguments:
 crash cycles="50":
     ASSAY_CRASH_CYCLES={{ cycles }} cargo test --locked --test it -- crash --nocapture
 
-# The same with the power of the disk cut; needs root and loop devices
+# Everything at once for a while: `just soak 3600`
+soak seconds="60":
+    ASSAY_SOAK_SECONDS={{ seconds }} cargo test --locked --test it -- soak --nocapture
+
+# The crashes with the power of the disk cut; needs root and loop devices
 powercut cycles="10":
     tests/e2e/powercut {{ cycles }}
 

@@ -30,8 +30,10 @@ const LOOPBACK: Line = Line { name: "loopback", away: Duration::ZERO, rate: None
 
 /// What one turn showed.
 struct Turn {
-    /// Of the first layer (of the last client, in a crowd the middle one), since the tag was asked for.
+    /// Of the first layer (in a crowd, the middle client's), since the tag was asked for.
     first_byte: Duration,
+    /// Of the largest layer (in a crowd, the middle client's), since it was asked for itself.
+    layer_byte: Duration,
     total: Duration,
     requests: usize,
     layer_gets: usize,
@@ -89,9 +91,10 @@ async fn measure(name: &str, line: Line, image: &BuiltImage, signer: &Signer, cl
     let size = sent(image, clients) as f64 / clients as f64;
     println!("\n{name}");
     println!(
-        "  {:8} {:>13} {:>9} {:>15} {:>9} {:>11} {:>12} {:>10} {:>17}",
+        "  {:8} {:>13} {:>9} {:>9} {:>15} {:>9} {:>11} {:>12} {:>10} {:>17}",
         "",
         "first byte ms",
+        "its own",
         "total s",
         "÷ direct",
         "requests",
@@ -106,8 +109,9 @@ async fn measure(name: &str, line: Line, image: &BuiltImage, signer: &Signer, cl
         let (ratio, low, high) =
             median(turns.iter().zip(direct).map(|(its, direct)| its.total.as_secs_f64() / direct.total.as_secs_f64()));
         println!(
-            "  {name:8} {:>13.1} {:>9.2} {:>15} {:>9} {:>11} {:>12.2} {:>10.2} {:>17}",
+            "  {name:8} {:>13.1} {:>9.1} {:>9.2} {:>15} {:>9} {:>11} {:>12.2} {:>10.2} {:>17}",
             of(&|turn| turn.first_byte.as_secs_f64() * 1e3),
+            of(&|turn| turn.layer_byte.as_secs_f64() * 1e3),
             of(&|turn| turn.total.as_secs_f64()),
             format!("{ratio:.2} ({low:.2}–{high:.2})"),
             of(&|turn| turn.requests as f64),
@@ -147,12 +151,16 @@ async fn turn(upstream: &FarUpstream, proxy: Option<&Server>, image: &BuiltImage
     let mut layers: Vec<&Document> = platforms.iter().flat_map(|platform| &platform.layers).collect();
     layers.sort_by_key(|layer| std::cmp::Reverse(layer.bytes.len()));
     layers.dedup_by_key(|layer| layer.digest);
-    let firsts = Mutex::new(Vec::new());
+    let (firsts, layer_bytes) = (Mutex::new(Vec::new()), Mutex::new(Vec::new()));
     let (samples, wanted) = (Mutex::new((0.0_f64, 0.0_f64)), sent(image, clients));
     let work = async {
         let ask = async |layer: &Document, client: &mut Client| {
+            let began = Instant::now();
             let first = client.get(&format!("{prefix}/blobs/{}", layer.digest)).await;
             firsts.lock().unwrap().push(first - asked);
+            if layer.digest == layers[0].digest {
+                layer_bytes.lock().unwrap().push(first - began);
+            }
         };
         match clients {
             1 => {
@@ -175,12 +183,12 @@ async fn turn(upstream: &FarUpstream, proxy: Option<&Server>, image: &BuiltImage
     let watch = async {
         loop {
             let memory = proxy.map_or(0.0, Server::memory);
-            let mut samples = samples.lock().unwrap();
-            if upstream.sent() < wanted / clients / 4 {
-                samples.0 = samples.0.max(memory);
+            let is_early = upstream.sent() < wanted / clients / 4;
+            {
+                let (early, all) = &mut *samples.lock().unwrap();
+                *all = all.max(memory);
+                *early = if is_early { early.max(memory) } else { *early };
             }
-            samples.1 = samples.1.max(memory);
-            drop(samples);
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
@@ -190,11 +198,13 @@ async fn turn(upstream: &FarUpstream, proxy: Option<&Server>, image: &BuiltImage
     }
     let total = asked.elapsed();
     let (requests, layer_gets, bytes) = upstream.take_counts();
-    let mut firsts = firsts.into_inner().unwrap();
+    let (mut firsts, mut layer_bytes) = (firsts.into_inner().unwrap(), layer_bytes.into_inner().unwrap());
     firsts.sort();
+    layer_bytes.sort();
     let (memory_early, memory) = samples.into_inner().unwrap();
     // The last is synced and named after its client has it, which costs its processor time, too.
     tokio::time::sleep(Duration::from_millis(500)).await;
     let first_byte = if clients == 1 { firsts[0] } else { firsts[firsts.len() / 2] };
-    Turn { first_byte, total, requests, layer_gets, bytes, cpu: cpu() - cpu_before, memory, memory_early }
+    let layer_byte = layer_bytes[layer_bytes.len() / 2];
+    Turn { first_byte, layer_byte, total, requests, layer_gets, bytes, cpu: cpu() - cpu_before, memory, memory_early }
 }

@@ -112,6 +112,20 @@ struct Moment {
     rule: u64,
 }
 
+impl Moment {
+    fn rule_held_to(self, later: Self) -> bool {
+        self.rule == later.rule && self.rule.is_multiple_of(2)
+    }
+
+    fn was_fine_to(self, later: Self) -> bool {
+        self.weather == later.weather && self.weather.is_multiple_of(2)
+    }
+
+    fn names_guest(self) -> bool {
+        self.rule / 2 % 2 == 1
+    }
+}
+
 const ALONE: &str = "key = \"acme.pub\"\n";
 const WITH_GUEST: &str = "key = \"acme.pub\"\n[[policy.signer]]\nkey = \"guest.pub\"\n";
 
@@ -226,7 +240,7 @@ impl World {
     async fn ask(&self, image: &Image, path: &str, document: &Document, random: &mut Random) -> bool {
         let before = self.now();
         let Ok(asked) = tokio::time::timeout(PATIENCE, self.ask_somehow(path, document, random)).await else {
-            let is_steady = before == self.now() && before.weather % 2 == 0 && before.rule % 2 == 0;
+            let is_steady = before.rule_held_to(self.now()) && before.was_fine_to(self.now());
             assert!(
                 !is_steady && image.signed_by != SignedBy::AcmeKept,
                 "no answer in time: {:?} {path}",
@@ -278,11 +292,11 @@ impl World {
             assert!(got.body.len() <= wanted.len() && got.body == wanted[..got.body.len()], "wrong bytes: {}", what());
             assert!(got.body.len() < wanted.len() || wanted.is_empty(), "all bytes, and not complete: {}", what());
         }
-        let is_steady = before == after && before.rule % 2 == 0;
-        let is_well = is_steady && before.weather % 2 == 0;
+        let is_steady = before.rule_held_to(after);
+        let is_well = is_steady && before.was_fine_to(after);
         let is_named = match image.signed_by {
             SignedBy::AcmeKept | SignedBy::Acme => Some(true),
-            SignedBy::Guest => is_steady.then_some(before.rule / 2 % 2 == 1),
+            SignedBy::Guest => is_steady.then_some(before.names_guest()),
             SignedBy::Nobody => Some(false),
         };
         if is_named == Some(false) {
