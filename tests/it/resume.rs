@@ -150,7 +150,7 @@ async fn a_client_that_resumes_joins_the_running_fetch() {
     let world = world().await;
     let gate = Gate::new();
     world.upstream.misbehave(world.blob(), Misbehaviour::HoldAfter(1_000_000, gate.clone()));
-    let first = tokio::time::timeout(std::time::Duration::from_millis(300), world.get()).await;
+    let first = tokio::time::timeout(Duration::from_millis(300), world.get()).await;
     assert!(first.is_err(), "the first client left");
     let rest = async |from: u64| {
         let range = format!("bytes={from}-");
