@@ -190,6 +190,7 @@ async fn a_link_that_comes_while_it_serves_is_not_followed_and_content_passes_th
         let shelf = path_of(outside.0.path(), world.layer());
         let proxy = world.start(Arc::new(tempfile::tempdir().unwrap())).await;
         world.pull(proxy.address, 0).await;
+        proxy.published(world.layer()).await;
         let (path, aside) = (proxy.folder().join(linked), proxy.folder().join("aside"));
         fs::rename(&path, &aside).unwrap();
         // With all that is needed to keep content there.
@@ -211,17 +212,13 @@ async fn a_link_that_comes_while_it_serves_is_not_followed_and_content_passes_th
 async fn content_that_is_removed_while_it_serves_is_fetched_and_kept_again() {
     let world = World::new(1).await;
     let proxy = world.start(Arc::new(tempfile::tempdir().unwrap())).await;
-    world.pull(proxy.address, 0).await;
     for folder in ["blobs", "blobs/sha256", "spool", "quarantine"] {
-        fs::remove_dir_all(proxy.folder().join(folder)).unwrap();
         world.pull(proxy.address, 0).await;
-        let kept = async {
-            while !proxy.has(world.layer()) {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-        };
-        tokio::time::timeout(Duration::from_secs(30), kept).await.expect("it is kept again");
+        proxy.published(world.layer()).await;
+        fs::remove_dir_all(proxy.folder().join(folder)).unwrap();
     }
+    world.pull(proxy.address, 0).await;
+    proxy.published(world.layer()).await;
 }
 
 #[tokio::test]

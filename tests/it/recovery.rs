@@ -4,10 +4,8 @@
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use assay::demo::{BuiltImage, ImageBuilder, Signer};
-use assay::oci::Digest;
 use http::StatusCode;
 use tempfile::TempDir;
 
@@ -84,16 +82,6 @@ impl World {
     }
 }
 
-/// A client has its last byte some milliseconds before the file has its name.
-async fn published(proxy: &Proxy, digest: Digest) {
-    let named = async {
-        while !proxy.has(digest) {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(30), named).await.expect("what was served whole is published");
-}
-
 #[tokio::test]
 async fn unfinished_files_are_removed() {
     let world = World::new().await;
@@ -163,7 +151,7 @@ async fn files_that_are_not_what_their_names_say_are_set_aside() {
     }
     let proxy = world.start(Arc::new(tempfile::tempdir().unwrap())).await;
     world.statuses(&proxy).await;
-    published(&proxy, layer).await;
+    proxy.published(layer).await;
     fs::write(path_of(proxy.folder(), layer), vec![0; world.image.platform("amd64").unwrap().layers[0].bytes.len()])
         .unwrap();
     world.statuses(&proxy).await;
@@ -173,7 +161,7 @@ async fn files_that_are_not_what_their_names_say_are_set_aside() {
     // Without such a folder it works, too.
     fs::remove_dir_all(proxy.folder().join("quarantine")).unwrap();
     fs::write(proxy.folder().join("quarantine"), "in the way").unwrap();
-    published(&proxy, layer).await;
+    proxy.published(layer).await;
     fs::write(path_of(proxy.folder(), layer), "").unwrap();
     let proxy = world.start(proxy.stop().await).await;
     world.statuses(&proxy).await;

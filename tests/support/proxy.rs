@@ -20,6 +20,7 @@ use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use super::cache_folder::path_of;
 use super::nasty::NastyUpstream;
 
 /// The name under which tests ask for the upstream.
@@ -199,8 +200,17 @@ impl Proxy {
 
     /// Whether content is stored.
     pub fn has(&self, digest: assay::oci::Digest) -> bool {
-        let hex = digest.hex();
-        self.folder().join("blobs/sha256").join(&hex[..2]).join(&hex).exists()
+        path_of(self.folder(), digest).exists()
+    }
+
+    /// A client has its last byte some milliseconds before the file has its name, and before the next comes.
+    pub async fn published(&self, digest: assay::oci::Digest) {
+        let named = async {
+            while !self.has(digest) || self.store.spooled() > 0 {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(30), named).await.expect("what was served whole is published");
     }
 
     pub fn manifest_path(&self, repository: &str, reference: impl std::fmt::Display) -> String {
