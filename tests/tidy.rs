@@ -46,7 +46,14 @@ const ONE_PLACE: [(&[&str], &[&str], &str); 15] = [
     (&["SystemTime", "::", "now"], &["clock.rs"], "tests move the hand of the clock"),
     (
         &["rusqlite", "::"],
-        &["ledger/sqlite.rs", "ledger/images.rs", "ledger/tags.rs", "ledger/verdicts.rs"],
+        &[
+            "ledger/sqlite.rs",
+            "ledger/patient.rs",
+            "ledger/damaged.rs",
+            "ledger/images.rs",
+            "ledger/tags.rs",
+            "ledger/verdicts.rs",
+        ],
         "another database can take its place",
     ),
     (&["reqwest", "::"], &["upstream/", "tuf/mirror.rs"], "all ways to the network have the same guards"),

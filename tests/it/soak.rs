@@ -36,7 +36,9 @@ const ROOM: &str = "50MiB";
 /// So many images are asked for at a time; which ones they are moves on.
 const FASHION: u64 = 12;
 /// After upstream is well again, until it must be seen to be: a circuit asks once a second.
-const HEALED: Duration = Duration::from_secs(3);
+const HEALED: Duration = Duration::from_secs(5);
+/// The same after it said nothing: who asked then is still waited for, and who asks for the same joins.
+const HEARD_AGAIN: Duration = Duration::from_secs(40);
 /// A client's, with an upstream that says nothing.
 const PATIENCE: Duration = Duration::from_secs(25);
 /// Most anonymous memory and open files of the program, whatever it lives through.
@@ -342,11 +344,12 @@ impl World {
                 7 => (PathMatch::any_manifest(), Misbehaviour::HtmlPage),
                 _ => (PathMatch::referrers(), Misbehaviour::Status(500)),
             };
+            let is_silent = matches!(misbehaviour, Misbehaviour::StallBeforeHeaders);
             self.upstream.misbehave(path, misbehaviour);
             self.pause(Duration::from_secs(1 + random.below(6))).await;
             self.upstream.behave();
             self.upstream.forget_requests();
-            self.pause(HEALED).await;
+            self.pause(if is_silent { HEARD_AGAIN } else { HEALED }).await;
             self.weather.fetch_add(1, Ordering::SeqCst);
         }
     }
