@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 
-use crate::oci::Claim;
+use crate::oci::{ByteRange, Claim};
 use crate::store::{Failure, HOLD_BACK, Incoming, Progress};
 use crate::telemetry::CacheOutcome;
 use crate::trust::artefact::ARTEFACT_PAYLOAD_MAX;
@@ -43,7 +43,7 @@ impl Puller {
         &self,
         question: &Question,
         admitted: &AdmittedBlob,
-        range: Option<crate::oci::ByteRange>,
+        range: Option<ByteRange>,
     ) -> Result<Answer, PullError> {
         let claim = admitted.claim();
         let source = self.source(question, claim);
@@ -99,7 +99,7 @@ impl Puller {
         &self,
         question: &Question,
         admitted: &AdmittedBlob,
-        range: Option<crate::oci::ByteRange>,
+        range: Option<ByteRange>,
     ) -> Result<Answer, PullError> {
         let claim = admitted.claim();
         let servable = if claim.size <= HOLD_BACK {
@@ -137,7 +137,7 @@ impl Puller {
     }
 
     /// From the store. What cannot be read there, or changed there, is as good as absent.
-    async fn stored(&self, admitted: &AdmittedBlob, range: Option<crate::oci::ByteRange>) -> Option<Servable> {
+    async fn stored(&self, admitted: &AdmittedBlob, range: Option<ByteRange>) -> Option<Servable> {
         let logged = |error: &dyn std::error::Error| {
             tracing::error!(digest = %admitted.claim().digest, error = %super::from_upstream::with_causes(error), "stored content could not be read");
         };

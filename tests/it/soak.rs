@@ -43,7 +43,7 @@ const HEARD_AGAIN: Duration = Duration::from_secs(40);
 const PATIENCE: Duration = Duration::from_secs(25);
 /// Most anonymous memory and open files of the program, whatever it lives through.
 const MEMORY_MAX_MIB: u64 = 400;
-const FILES_MAX: usize = 500;
+const FILES_MAX: u64 = 500;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn everything_at_once_for_a_while() {
@@ -104,7 +104,7 @@ struct Seen {
     unwell: u64,
     reloads: u64,
     memory: Vec<u64>,
-    files: Vec<usize>,
+    files: Vec<u64>,
 }
 
 /// What held when a question was asked, and may not hold any more.
@@ -423,11 +423,11 @@ impl World {
             format!("{min}–{max}")
         };
         let memory = spread(&std::mem::take(&mut seen.memory));
-        let files: Vec<_> = std::mem::take(&mut seen.files).into_iter().map(|count| count as u64).collect();
+        let files = spread(&std::mem::take(&mut seen.files));
         println!(
             "{:>5} s  {memory} MiB, {} open files, {} MiB served, {} times unwell, {:?}",
             self.started.elapsed().as_secs(),
-            spread(&files),
+            files,
             seen.bytes >> 20,
             seen.unwell,
             seen.answers

@@ -196,8 +196,8 @@ impl Serving {
         kib.trim().trim_end_matches(" kB").parse::<u64>().unwrap() / 1024
     }
 
-    pub fn open_files(&self) -> usize {
-        std::fs::read_dir(format!("/proc/{}/fd", self.child.id())).unwrap().count()
+    pub fn open_files(&self) -> u64 {
+        std::fs::read_dir(format!("/proc/{}/fd", self.child.id())).unwrap().count() as u64
     }
 
     pub async fn metrics(&self) -> String {
