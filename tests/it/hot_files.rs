@@ -221,6 +221,7 @@ async fn what_is_written_through_a_mapping_from_before_never_arrives_whole() {
     let mut mapper = Command::new("python3");
     mapper.args(["-c", MAPPER]).arg(world.file()).stdin(Stdio::piped()).stdout(Stdio::piped());
     let Ok(mut mapper) = mapper.spawn() else {
+        assert!(std::env::var_os("CI").is_none(), "no python3, and CI skips nothing");
         eprintln!("skipped: no python3");
         return;
     };
