@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// Longest repository path we take. The distribution spec lets clients limit host + path to 255.
+/// Longest repository path we take, with Docker Hub's `library/`. The distribution spec lets clients limit host + path to 255.
 pub const PATH_MAX: usize = 255;
 
 /// A registry as operators and clients name it: a host with an optional port, in lower case.
@@ -103,17 +103,14 @@ impl Repository {
     /// Checks `path` against the distribution spec's grammar for `<name>`; Docker Hub's short names
     /// get their `library/`.
     pub fn new(registry: Registry, path: &str) -> Result<Self, NameError> {
-        if path.len() > PATH_MAX {
+        let library = if registry.is_docker_hub() && !path.contains('/') { "library/" } else { "" };
+        if library.len() + path.len() > PATH_MAX {
             return Err(NameError::TooLong);
         }
         if !path.split('/').all(is_component) {
             return Err(NameError::Path(cut(path)));
         }
-        let path = if registry.is_docker_hub() && !path.contains('/') {
-            format!("library/{path}").into()
-        } else {
-            path.into()
-        };
+        let path = if library.is_empty() { path.into() } else { format!("{library}{path}").into() };
         Ok(Self { registry, path })
     }
 
@@ -238,7 +235,16 @@ mod tests {
         for good in ["a", "a/b", "a-b", "a--b", "a__b", "a.b", "0", "a---b/c_d"] {
             assert!(Repository::new(hub.clone(), good).is_ok(), "{good}");
         }
+        assert!(Repository::new(hub.clone(), &"a".repeat(255)).is_ok());
         assert_eq!(Repository::new(hub, &"a".repeat(256)), Err(NameError::TooLong));
+    }
+
+    #[test]
+    fn a_short_name_is_as_long_as_it_is_written_out() {
+        let longest = "a".repeat(PATH_MAX - "library/".len());
+        let repository = Repository::new(Registry::docker_hub(), &longest).unwrap();
+        assert_eq!(repository.to_string().parse::<Repository>(), Ok(repository));
+        assert_eq!(Repository::new(Registry::docker_hub(), &format!("{longest}a")), Err(NameError::TooLong));
     }
 
     proptest! {
