@@ -4,6 +4,8 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use futures_util::TryFutureExt as _;
+
 use crate::oci::{Claim, Digest, Repository};
 use crate::store::{DiskStore, Failure, Incoming, Progress, Spool, SpoolError};
 use crate::tasks::Tasks;
@@ -193,8 +195,10 @@ enum Cause {
 
 async fn fill(source: &Source, spool: &mut Spool) -> Result<(), Cause> {
     let mut arriving = source.open().await.map_err(Cause::Upstream)?;
-    while let Some(pieces) = arriving.next().await.map_err(Cause::Upstream)? {
-        spool.write(pieces).await.map_err(Cause::Spool)?;
+    let mut arrived = arriving.next().await.map_err(Cause::Upstream)?;
+    while let Some(pieces) = arrived {
+        let (written, next) = (spool.write(pieces), arriving.next());
+        ((), arrived) = tokio::try_join!(written.map_err(Cause::Spool), next.map_err(Cause::Upstream))?;
     }
     Ok(())
 }

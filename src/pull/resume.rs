@@ -9,15 +9,18 @@ use std::time::Duration;
 use backon::{BackoffBuilder as _, ExponentialBackoff, ExponentialBuilder};
 use bytes::Bytes;
 use futures_util::StreamExt as _;
-use futures_util::stream::ReadyChunks;
-use tokio::time::Instant;
+use futures_util::stream::Fuse;
+use tokio::time::{Instant, timeout_at};
 
 use crate::oci::{Claim, Repository};
 use crate::telemetry::Metrics;
 use crate::upstream::{BlobStream, Upstream, UpstreamError, blob_time};
 
-/// Pieces of a response that are taken in one go when they are there already.
-const PIECES_AT_ONCE: usize = 32;
+/// So many bytes are gathered before they go on, for at most so long: each step to another thread costs as much as
+/// hashing 16 KiB, and what is more than this is no longer near the processor when it is hashed. The first bytes
+/// of a blob go on at once, since somebody waits for them.
+const ENOUGH: u64 = 256 * 1024;
+const GATHERING: Duration = Duration::from_millis(5);
 
 /// Pauses before a try: the first, doubled each time, and the longest; plus up to as much again by chance,
 /// since what breaks one download off breaks others off, too.
@@ -40,9 +43,12 @@ pub(super) struct Source {
 /// A blob, or the end of one, on its way in.
 pub(super) struct Arriving {
     source: Source,
-    stream: Option<ReadyChunks<BlobStream>>,
+    stream: Option<Fuse<BlobStream>>,
     /// Offset of the byte that comes next.
     at: u64,
+    /// What came and did not go on yet, and how much that is.
+    gathered: Vec<Bytes>,
+    gathered_bytes: u64,
     /// All tries together end here.
     deadline: Instant,
     pauses: ExponentialBackoff,
@@ -69,6 +75,8 @@ impl Source {
             source: self.clone(),
             stream: None,
             at,
+            gathered: Vec::new(),
+            gathered_bytes: 0,
             deadline: Instant::now() + blob_time(self.claim.size),
             pauses: pauses(&self.upstream),
             since: 0,
@@ -76,10 +84,9 @@ impl Source {
         }
     }
 
-    async fn ask(&self, from: u64, deadline: Instant) -> Result<ReadyChunks<BlobStream>, UpstreamError> {
+    async fn ask(&self, from: u64, deadline: Instant) -> Result<Fuse<BlobStream>, UpstreamError> {
         let Self { upstream, repository, claim, .. } = self;
-        let stream = Box::pin(upstream.blob_from(repository, *claim, from, deadline)).await?;
-        Ok(stream.ready_chunks(PIECES_AT_ONCE))
+        Ok(Box::pin(upstream.blob_from(repository, *claim, from, deadline)).await?.fuse())
     }
 }
 
@@ -89,29 +96,46 @@ impl Arriving {
     /// # Errors
     /// What ended the last try, when no further one is made.
     pub(super) async fn next(&mut self) -> Result<Option<Vec<Bytes>>, UpstreamError> {
-        loop {
+        let mut until = None;
+        while !self.has_enough() {
             let Some(stream) = &mut self.stream else {
+                if self.gathered_bytes > 0 {
+                    break;
+                }
                 self.resume().await?;
                 continue;
             };
-            let Some(pieces) = stream.next().await else { return Ok(None) };
-            let mut good = Vec::with_capacity(pieces.len());
-            for piece in pieces {
-                match piece {
-                    Ok(piece) => good.push(piece),
-                    Err(error) => {
-                        self.broken = Some(error);
-                        self.stream = None;
-                    }
+            let piece = match until {
+                None => stream.next().await,
+                Some(until) => match timeout_at(until, stream.next()).await {
+                    Ok(piece) => piece,
+                    Err(_elapsed) => break,
+                },
+            };
+            match piece {
+                None => break,
+                Some(Ok(piece)) => {
+                    self.at += piece.len() as u64;
+                    self.since += piece.len() as u64;
+                    self.gathered_bytes += piece.len() as u64;
+                    self.gathered.push(piece);
+                    until.get_or_insert_with(|| Instant::now() + GATHERING);
+                }
+                Some(Err(error)) => {
+                    self.broken = Some(error);
+                    self.stream = None;
                 }
             }
-            let length: u64 = good.iter().map(|piece| piece.len() as u64).sum();
-            self.at += length;
-            self.since += length;
-            if length > 0 {
-                return Ok(Some(good));
-            }
         }
+        self.gathered_bytes = 0;
+        let gathered = std::mem::take(&mut self.gathered);
+        Ok((!gathered.is_empty()).then_some(gathered))
+    }
+
+    /// Whether what is gathered should go on.
+    fn has_enough(&self) -> bool {
+        self.gathered_bytes >= ENOUGH
+            || (self.gathered_bytes > 0 && (self.at <= ENOUGH || self.at >= self.source.claim.size))
     }
 
     /// Waits a moment and asks for the rest.

@@ -1,7 +1,7 @@
 //! A disk that fails as a test tells it to: only for what lies in the test's own folder.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, IoSlice};
 use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
@@ -49,10 +49,11 @@ pub(super) fn on(operation: Operation, file: &File) -> io::Result<()> {
     at(operation, &path_of(file))
 }
 
-pub(super) fn write(file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
-    let end = offset + bytes.len() as u64;
+pub(super) fn write(file: &File, pieces: &[IoSlice<'_>], offset: u64) -> io::Result<()> {
+    let end = offset + pieces.iter().map(|piece| piece.len() as u64).sum::<u64>();
     let fails = |operation| matches!(operation, Operation::Write(most) if end > most);
     let Some((Operation::Write(most), error)) = failing(&path_of(file), fails) else { return Ok(()) };
+    let bytes = pieces.iter().map(|piece| &**piece).collect::<Vec<_>>().concat();
     file.write_all_at(&bytes[..most.saturating_sub(offset) as usize], offset)?;
     Err(error)
 }

@@ -1,7 +1,7 @@
 //! The few file operations that need care: no links are followed, nothing is world-readable.
 
 use std::fs::{File, Metadata};
-use std::io::{self, IoSliceMut};
+use std::io::{self, IoSlice, IoSliceMut};
 use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::Path;
@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, ResolveFlags, openat2};
-use rustix::io::{ReadWriteFlags, preadv2};
+use rustix::io::{ReadWriteFlags, preadv2, pwritev};
 
 use super::buffer::Buffer;
 
@@ -18,6 +18,9 @@ const SETTLED_NS: i64 = 100_000_000;
 
 /// Twice what kernels read ahead at a time unless told otherwise.
 const SAMPLE_EVERY: usize = 256 * 1024;
+
+/// Most pieces that Linux takes in one call (`IOV_MAX`).
+const PIECES_MAX: usize = 1024;
 
 /// Where Linux shows the open files of a process; the only way to name one without privileges.
 const OWN_FILES: &str = "/proc/self/fd";
@@ -109,11 +112,25 @@ pub(super) fn remove_name(file: &File, path: &Path) {
     }
 }
 
-/// Writes all of it at `offset`.
-pub(super) fn write_all_at(file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
-    #[cfg(test)]
-    super::faults::write(file, bytes, offset)?;
-    file.write_all_at(bytes, offset)
+/// Writes all of the pieces, one behind the other, from `offset` on.
+pub(super) fn write_all_at(file: &File, pieces: &[Bytes], mut offset: u64) -> io::Result<()> {
+    let mut slices: Vec<IoSlice<'_>> = pieces.iter().map(|piece| IoSlice::new(piece)).collect();
+    let mut left = &mut slices[..];
+    // What is empty already would look like a disk that takes nothing.
+    IoSlice::advance_slices(&mut left, 0);
+    while !left.is_empty() {
+        #[cfg(test)]
+        super::faults::write(file, left, offset)?;
+        let written = match pwritev(file, left.get(..PIECES_MAX).unwrap_or(left), offset) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(written) => written,
+            Err(rustix::io::Errno::INTR) => continue,
+            Err(error) => return Err(error.into()),
+        };
+        offset += written as u64;
+        IoSlice::advance_slices(&mut left, written);
+    }
+    Ok(())
 }
 
 /// Waits until what was written is on the disk.

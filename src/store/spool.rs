@@ -180,12 +180,8 @@ impl Spool {
         let mut hasher = std::mem::take(&mut self.hasher);
         // Hashing 1 MiB takes 0.6 ms, more than a runtime thread may be held.
         let written = tokio::task::spawn_blocking(move || {
-            let mut at = start;
-            for piece in &pieces {
-                on_disk::write_all_at(&file, piece, at)?;
-                hasher.update(piece);
-                at += piece.len() as u64;
-            }
+            on_disk::write_all_at(&file, &pieces, start)?;
+            pieces.iter().for_each(|piece| hasher.update(piece));
             Ok(hasher)
         })
         .await
@@ -405,5 +401,21 @@ mod tests {
         store.commit(spool.seal().await.unwrap()).await.unwrap();
         let stored = store.open_blob(want).await.unwrap().unwrap();
         assert!(stored.hash_if_needed().await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn more_pieces_than_one_write_takes_are_the_same_content() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = DiskStore::open(folder.path()).unwrap();
+        let pieces: Vec<Bytes> = (0..3000usize).map(|at| Bytes::from(vec![at as u8; at % 7])).collect();
+        let (first, rest) = pieces.split_at(10);
+        let whole = pieces.concat();
+        let want = Claim { digest: Digest::of(&whole), size: whole.len() as u64 };
+        let mut spool = store.begin(want).unwrap();
+        spool.write(first.to_vec()).await.unwrap();
+        spool.write(rest.to_vec()).await.unwrap();
+        let incoming = spool.incoming();
+        drop(spool.seal().await.unwrap());
+        assert_eq!(incoming.read_at(0, whole.len()).await.unwrap(), whole);
     }
 }
