@@ -21,6 +21,11 @@ use super::resume::Source;
 /// whose response was cut asks again at once, and then gets a readable answer, or good content.
 const SUSPECT_FOR: Duration = Duration::from_secs(60);
 
+/// Whoever comes when nothing arrived for so long starts a fetch of its own: after an outage without a word the old one
+/// hears nothing until its read timeout, though upstream is well again. So no more fetches of one content run than fit
+/// into that timeout.
+pub(super) const SILENT_FOR: Duration = Duration::from_secs(5);
+
 /// Most contents whose failure is remembered.
 const REMEMBERED: u64 = 4096;
 
@@ -28,10 +33,12 @@ const REMEMBERED: u64 = 4096;
 type Fetched = (Repository, Claim);
 type Running = Arc<Mutex<HashMap<Fetched, Incoming>>>;
 
-/// How much is fetched at once, and how long it is remembered that upstream has none.
+/// How much is fetched at once, how long it is remembered that upstream has none, and how long one that is silent is
+/// joined.
 pub(super) struct Most {
     pub(super) fetches: usize,
     pub(super) absent_for: Duration,
+    pub(super) silent_for: Duration,
 }
 
 /// All running fetches.
@@ -44,6 +51,7 @@ pub(super) struct Fills {
     /// What upstream said a moment ago that it does not have.
     absent: moka::sync::Cache<Fetched, PullError>,
     suspects: moka::sync::Cache<Digest, ()>,
+    silent_for: Duration,
     store: Arc<DiskStore>,
     keeping: Arc<Keeping>,
     /// Shared out in turn: neither a crowd for one repository nor an upstream that hangs holds up the others.
@@ -68,6 +76,7 @@ impl Fills {
             failures: memory().build(),
             absent: moka::sync::Cache::builder().max_capacity(REMEMBERED).time_to_live(most.absent_for).build(),
             suspects,
+            silent_for: most.silent_for,
             store,
             keeping,
             places: FairPlaces::for_several(most.fetches),
@@ -86,9 +95,7 @@ impl Fills {
         if let Some(absent) = self.absent.get(&key) {
             return Err(absent);
         }
-        if let Some(incoming) = running.get(&key)
-            && !matches!(incoming.progress(), Progress::Failed(_))
-        {
+        if let Some(incoming) = running.get(&key).filter(|incoming| self.is_arriving(incoming)) {
             self.metrics.follower_joined();
             return Ok(Some((incoming.clone(), CacheOutcome::Join)));
         }
@@ -104,9 +111,10 @@ impl Fills {
         drop(running);
 
         let fills = self.clone();
-        let landing = Landing { key, running: Arc::clone(&self.running) };
+        let landing = Landing { key, incoming: incoming.clone(), running: Arc::clone(&self.running) };
         self.tasks.spawn("fill", async move {
             let place = fills.places.take(&source.repository).await;
+            spool.is_asked_for();
             let finish_line = spool.finish_line();
             fills.run(source, spool).await;
             // Off the list before those who wait for it hear: they may want a fetch of their own.
@@ -118,7 +126,13 @@ impl Fills {
 
     /// Whether a fetch of this content is running: whoever joins it needs no room.
     pub(super) fn is_running(&self, repository: &Repository, claim: Claim) -> bool {
-        self.running.lock().expect("no holder of this lock panics").contains_key(&(repository.clone(), claim))
+        let running = self.running.lock().expect("no holder of this lock panics");
+        running.get(&(repository.clone(), claim)).is_some_and(|incoming| self.is_arriving(incoming))
+    }
+
+    /// Whether there is something to wait for.
+    fn is_arriving(&self, incoming: &Incoming) -> bool {
+        !matches!(incoming.progress(), Progress::Failed(_)) && incoming.silent_for() < self.silent_for
     }
 
     /// Whether this content turned out bad a moment ago. Then nothing of it should leave before its seal.
@@ -206,12 +220,17 @@ async fn fill(source: &Source, spool: &mut Spool) -> Result<(), Cause> {
 /// Takes the fetch off the list, also when its task is dropped where it waits.
 struct Landing {
     key: Fetched,
+    incoming: Incoming,
     running: Running,
 }
 
 impl Drop for Landing {
     fn drop(&mut self) {
-        self.running.lock().expect("no holder of this lock panics").remove(&self.key);
+        let mut running = self.running.lock().expect("no holder of this lock panics");
+        // A later one of the same content may have taken its place.
+        if running.get(&self.key).is_some_and(|listed| listed.is_same(&self.incoming)) {
+            running.remove(&self.key);
+        }
     }
 }
 
@@ -221,32 +240,90 @@ mod tests {
     use crate::demo::Registry;
     use crate::upstream::{NetworkOptions, Proxy, UpstreamOptions, Upstreams};
 
+    const NEVER: Duration = Duration::from_secs(60);
+
+    fn options(name: &str, address: std::net::SocketAddr) -> UpstreamOptions {
+        UpstreamOptions::new(name.parse().unwrap(), format!("http://{address}").parse().unwrap())
+    }
+
+    /// Joins the fetch of a claim of `<registry>/app`.
+    fn joining(
+        upstreams: Vec<UpstreamOptions>,
+        silent_for: Duration,
+        folder: &tempfile::TempDir,
+    ) -> (Fills, impl Fn(&str, Claim) -> (Incoming, CacheOutcome)) {
+        let network = NetworkOptions { proxy: Proxy::None, ..NetworkOptions::default() };
+        let upstreams = Upstreams::new(upstreams, network).unwrap();
+        let store = Arc::new(DiskStore::open(folder.path()).unwrap());
+        let metrics = Arc::<Metrics>::default();
+        let most = Most { fetches: 4, absent_for: Duration::ZERO, silent_for };
+        let keeping = Arc::new(Keeping::new(Arc::clone(&metrics)));
+        let fills = Fills::new(store, keeping, most, Arc::clone(&metrics), Tasks::new());
+        let joined = fills.clone();
+        let join = move |registry: &str, claim| {
+            let repository: Repository = format!("{registry}/app").parse().unwrap();
+            let upstream = upstreams.get(repository.registry()).unwrap();
+            let source = Source { upstream, repository, claim, metrics: Arc::clone(&metrics) };
+            joined.join(source).unwrap().unwrap()
+        };
+        (fills, join)
+    }
+
+    async fn is_sealed(mut incoming: Incoming) -> bool {
+        tokio::time::timeout(Duration::from_secs(10), incoming.sealed()).await.is_ok_and(|sealed| sealed.is_ok())
+    }
+
     /// It takes connections and never answers, and more is asked of it than there are places.
     #[tokio::test]
     async fn an_upstream_that_never_answers_leaves_places_to_others() {
         let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let good = Registry::start().await.unwrap();
         let content = good.put_blob("app", "good");
-        let options = |name: &str, address: std::net::SocketAddr| {
-            UpstreamOptions::new(name.parse().unwrap(), format!("http://{address}").parse().unwrap())
-        };
-        let all = vec![options("silent.test", silent.local_addr().unwrap()), options("good.test", good.address())];
-        let network = NetworkOptions { proxy: Proxy::None, ..NetworkOptions::default() };
-        let upstreams = Upstreams::new(all, network).unwrap();
         let folder = tempfile::tempdir().unwrap();
-        let store = Arc::new(DiskStore::open(folder.path()).unwrap());
-        let (metrics, most) = (Arc::<Metrics>::default(), Most { fetches: 4, absent_for: Duration::ZERO });
-        let keeping = Arc::new(Keeping::new(Arc::clone(&metrics)));
-        let fills = Fills::new(store, keeping, most, Arc::clone(&metrics), Tasks::new());
-        let join = |registry: &str, claim| {
-            let repository: Repository = format!("{registry}/app").parse().unwrap();
-            let upstream = upstreams.get(repository.registry()).unwrap();
-            fills.join(Source { upstream, repository, claim, metrics: Arc::clone(&metrics) }).unwrap().unwrap().0
-        };
-        let held: Vec<_> = (0..8u8).map(|n| join("silent.test", Claim { digest: Digest::of(&[n]), size: 1 })).collect();
-        let mut arrives = join("good.test", Claim { digest: content, size: 4 });
-        let sealed = tokio::time::timeout(Duration::from_secs(10), arrives.sealed()).await;
-        assert!(sealed.expect("the silent one holds every place").is_ok());
+        let all = vec![options("silent.test", silent.local_addr().unwrap()), options("good.test", good.address())];
+        let (_, join) = joining(all, NEVER, &folder);
+        let held: Vec<_> =
+            (0..8u8).map(|n| join("silent.test", Claim { digest: Digest::of(&[n]), size: 1 }).0).collect();
+        let (arrives, _) = join("good.test", Claim { digest: content, size: 4 });
+        assert!(is_sealed(arrives).await, "the silent one holds every place");
         assert!(held.iter().all(|one| matches!(one.progress(), Progress::Writing(0))));
+    }
+
+    /// As behind a network that was away without a word: what was asked meanwhile is never answered, what is asked
+    /// afterwards is.
+    #[tokio::test]
+    async fn who_comes_to_a_fetch_that_is_silent_gets_another() {
+        let good = Registry::start().await.unwrap();
+        let claim = Claim { digest: good.put_blob("app", "good"), size: 4 };
+        let network = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = network.local_addr().unwrap();
+        let tasks = Tasks::new();
+        tasks.clone().spawn("network", async move {
+            let (_lost, _) = network.accept().await.unwrap();
+            while let (Ok((mut client, _)), Ok(mut server)) =
+                (network.accept().await, tokio::net::TcpStream::connect(good.address()).await)
+            {
+                tasks.spawn("line", async move { drop(tokio::io::copy_bidirectional(&mut client, &mut server).await) });
+            }
+        });
+        let folder = tempfile::tempdir().unwrap();
+        let silent_for = Duration::from_millis(500);
+        let (fills, join) = joining(vec![options("far.test", address)], silent_for, &folder);
+        let (first, outcome) = join("far.test", claim);
+        assert_eq!(outcome, CacheOutcome::Fill);
+        let (joined, outcome) = join("far.test", claim);
+        assert_eq!((outcome, joined.is_same(&first)), (CacheOutcome::Join, true), "it may well answer yet");
+        tokio::time::timeout(Duration::from_secs(10), async {
+            while first.silent_for() < silent_for {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        })
+        .await
+        .unwrap();
+        assert!(!fills.is_running(&"far.test/app".parse().unwrap(), claim), "room is to be made for another");
+        let (second, outcome) = join("far.test", claim);
+        assert_eq!((outcome, second.is_same(&first)), (CacheOutcome::Fill, false));
+        assert!(is_sealed(second).await);
+        assert!(matches!(first.progress(), Progress::Writing(0)), "it still waits");
     }
 }

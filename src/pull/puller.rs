@@ -20,7 +20,7 @@ use super::admission::Admission;
 use super::admit::{Gatekeeper, Memory};
 use super::error::{PullError, Refusal};
 use super::explain::{Explanation, Parent};
-use super::fill::{Fills, Most};
+use super::fill::{Fills, Most, SILENT_FOR};
 use super::flight::Flights;
 use super::from_upstream::upstream_error;
 use super::in_force::InForce;
@@ -134,7 +134,7 @@ impl Puller {
         let limits = Arc::new(ArcSwap::from_pointee(limits));
         let gatekeeper =
             Gatekeeper::new(memory, Arc::clone(&clock), Arc::clone(&limits), Arc::clone(&metrics), tasks.clone());
-        let most = Most { fetches: fetches_max, absent_for };
+        let most = Most { fetches: fetches_max, absent_for, silent_for: SILENT_FOR };
         let resolver =
             Resolver::new((ledger.clone(), Arc::clone(&keeping)), Arc::clone(&clock), absent_for, tasks.clone());
         Self {

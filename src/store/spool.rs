@@ -2,11 +2,13 @@
 
 use std::fs::File;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 use crate::oci::{Claim, Digest, Hasher};
 
@@ -88,6 +90,7 @@ pub struct Spool {
     want: Claim,
     progress: watch::Sender<Progress>,
     failure: Option<Failure>,
+    awaits: Awaited,
     /// Bytes up to here are on the disk, or on their way there.
     flushed: u64,
     flush: Option<JoinHandle<std::io::Result<()>>>,
@@ -128,7 +131,11 @@ pub struct Incoming {
     want: Claim,
     file: Arc<File>,
     progress: watch::Receiver<Progress>,
+    awaits: Awaited,
 }
+
+/// Since when nothing came from whoever fills a spool. `None` while that is not what is waited for.
+type Awaited = Arc<Mutex<Option<Instant>>>;
 
 impl Spool {
     pub(super) fn create(path: PathBuf, want: Claim, room: Reservation) -> Result<Self, SpoolError> {
@@ -144,6 +151,7 @@ impl Spool {
             want,
             progress,
             failure: None,
+            awaits: Awaited::default(),
             flushed: 0,
             flush: None,
             room: Some(room),
@@ -157,7 +165,17 @@ impl Spool {
 
     /// A handle for readers.
     pub fn incoming(&self) -> Incoming {
-        Incoming { want: self.want, file: Arc::clone(&self.file), progress: self.progress.subscribe() }
+        let (file, awaits) = (Arc::clone(&self.file), Arc::clone(&self.awaits));
+        Incoming { want: self.want, file, progress: self.progress.subscribe(), awaits }
+    }
+
+    /// From now on bytes are to come: [`Incoming::silent_for`] counts.
+    pub fn is_asked_for(&self) {
+        self.awaits_bytes(true);
+    }
+
+    fn awaits_bytes(&self, does: bool) {
+        *self.awaits.lock().expect("no holder of this lock panics") = does.then(Instant::now);
     }
 
     /// What whoever fills the spool drops last: readers that wait with [`Incoming::settled`] wait for that.
@@ -176,6 +194,8 @@ impl Spool {
         if start + length > size {
             return Err(SpoolError::TooLong { digest, size });
         }
+        // Now the disk is waited for.
+        self.awaits_bytes(false);
         let file = Arc::clone(&self.file);
         let mut hasher = std::mem::take(&mut self.hasher);
         // Hashing 1 MiB takes 0.6 ms, more than a runtime thread may be held.
@@ -190,6 +210,7 @@ impl Spool {
         if let Some(room) = &mut self.room {
             room.wrote(length);
         }
+        self.awaits_bytes(start + length < size);
         self.progress.send_replace(Progress::Writing(self.hasher.seen()));
         self.flush_now_and_then().await.map_err(|source| self.disk_failed(source))
     }
@@ -328,6 +349,17 @@ impl Incoming {
     /// How far it is now.
     pub fn progress(&self) -> Progress {
         self.progress.borrow().clone()
+    }
+
+    /// How long nothing came that was asked for.
+    pub fn silent_for(&self) -> Duration {
+        let since = *self.awaits.lock().expect("no holder of this lock panics");
+        since.map_or(Duration::ZERO, |since| since.elapsed())
+    }
+
+    /// Whether both follow the same spool.
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.progress.same_channel(&other.progress)
     }
 
     /// Waits for news. Cancel safe. `false` when there will be none, and the last one stands.
