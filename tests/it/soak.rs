@@ -181,7 +181,7 @@ impl World {
         };
         for image in world.images.iter().filter(|image| image.signed_by == SignedBy::AcmeKept) {
             for architecture in ["amd64", "arm64"] {
-                for (path, document) in image.parts(architecture) {
+                for (path, document) in std::iter::once(image.by_tag()).chain(image.parts(architecture)) {
                     let got = world.get(&path).await;
                     assert!(got.complete && got.body == document.bytes, "{path}: {} {}", got.status, got.message());
                 }
@@ -215,8 +215,8 @@ impl World {
             let image = self.choose(&mut random);
             let architecture = if random.below(4) == 0 { "arm64" } else { "amd64" };
             if random.below(3) == 0 {
-                let by_tag = format!("/v2/test.assay/{}/manifests/{}", image.repository, image.tag);
-                self.ask(image, &by_tag, &image.built.index, &mut random).await;
+                let (path, index) = image.by_tag();
+                self.ask(image, &path, index, &mut random).await;
             }
             for (path, document) in image.parts(architecture) {
                 let goes_on = self.ask(image, &path, document, &mut random).await;
@@ -464,6 +464,10 @@ impl World {
 }
 
 impl Image {
+    fn by_tag(&self) -> (String, &Document) {
+        (format!("/v2/test.assay/{}/manifests/{}", self.repository, self.tag), &self.built.index)
+    }
+
     /// As an engine asks, by digest.
     fn parts(&self, architecture: &str) -> impl Iterator<Item = (String, &Document)> {
         let platform = self.built.platform(architecture).unwrap();
