@@ -1,7 +1,7 @@
 //! From a manifest's digest to a proof: remembered, through a parent, or judged afresh.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use futures_util::future::BoxFuture;
@@ -17,6 +17,7 @@ use crate::trust::{Artefact, Decision, Judgement, Reason, Recorded, Search, Veri
 use crate::upstream::{SignatureLimits, Wanted};
 
 use super::admission::{Admission, stands};
+use super::audited::Audited;
 use super::error::PullError;
 use super::flight::Flights;
 use super::from_upstream::{beside, fetch, search, with_causes};
@@ -33,9 +34,9 @@ use super::walk::{Walk, Walked};
 /// How many bytes of admitted manifests and their verdicts are kept in memory.
 const MEMORY_MAX: u64 = 32 * 1024 * 1024;
 
-/// How long an image that is only served because the rule says `audit` is served without another
-/// look: short, so that a signature that comes later is seen.
-const AUDIT_FOR: std::time::Duration = std::time::Duration::from_secs(60);
+/// A look that nobody answered for so long is not waited for by those who come later: it may hang on a connection from
+/// before an outage. They look again; at most twice within the deadline of a search.
+const LOOK_AGAIN_AFTER: Duration = Duration::from_secs(5);
 
 /// Decides which manifests may be served. One judgement for any crowd.
 #[derive(Clone)]
@@ -68,7 +69,7 @@ pub(super) struct Parts {
     metrics: Arc<Metrics>,
     /// Both by what was asked; which rule it was under stands in the verdict.
     admitted: moka::sync::Cache<(Repository, Digest), Admission>,
-    audited: moka::sync::Cache<(Repository, Digest), Admission>,
+    audited: Audited,
     pub(super) inspector: Inspector,
     platforms: Platforms,
     searches: ParentSearches,
@@ -87,9 +88,7 @@ impl Gatekeeper {
         tasks: Tasks,
     ) -> Self {
         let Memory { store, ledger, lineage, keeping } = memory;
-        let cache = || {
-            moka::sync::Cache::builder().max_capacity(MEMORY_MAX).weigher(|_, admission: &Admission| admission.weight())
-        };
+        let admitted = moka::sync::Cache::builder().max_capacity(MEMORY_MAX);
         Self(Arc::new(Parts {
             inspector: Inspector::new(Arc::clone(&store), Arc::clone(&keeping)),
             platforms: Platforms::new(
@@ -107,10 +106,10 @@ impl Gatekeeper {
             clock,
             limits,
             metrics,
-            admitted: cache().build(),
-            audited: cache().time_to_live(AUDIT_FOR).build(),
-            flights: Flights::new("admit", tasks.clone()),
-            lookups: Flights::new("known", tasks),
+            admitted: admitted.weigher(|_, admission: &Admission| admission.weight()).build(),
+            audited: Audited::new(MEMORY_MAX),
+            flights: Flights::new("admit", tasks.clone()).renewed_after(LOOK_AGAIN_AFTER),
+            lookups: Flights::new("known", tasks).renewed_after(LOOK_AGAIN_AFTER),
         }))
     }
 
@@ -136,13 +135,23 @@ impl Gatekeeper {
         let key = (question.key(), question.may_be_artefact());
         let parts = Arc::clone(&self.0);
         let had_bytes = parts.store.has(question.digest).await;
+        let last = self.0.audited.last(&question, self.0.clock.now()).filter(|last| question.accepts(last));
+        let (upstream, repository) = (Arc::clone(&question.upstream), question.repository.clone());
         let work = || async move { parts.admit(&question, given).await };
-        let admission = self
-            .0
-            .flights
-            .join(key, work)
-            .await
-            .map_err(|_| PullError::Internal("the program is stopping".into()))??;
+        let joined = self.0.flights.join(key, work);
+        let admitted = match last {
+            None => joined.await,
+            // Nothing rests on this look but what is written down: where upstream is silent, nobody waits long for it.
+            Some(last) => match tokio::time::timeout(upstream.patience(&repository), joined).await {
+                Ok(Ok(Err(PullError::Upstream { away: true, .. }))) => return Ok((last, CacheOutcome::Memory)),
+                Ok(admitted) => admitted,
+                Err(_) => {
+                    upstream.was_quiet(&repository);
+                    return Ok((last, CacheOutcome::Memory));
+                }
+            },
+        };
+        let admission = admitted.map_err(|_| PullError::Internal("the program is stopping".into()))??;
         Ok((admission, if had_bytes { CacheOutcome::Hit } else { CacheOutcome::Fill }))
     }
 
@@ -151,7 +160,7 @@ impl Gatekeeper {
     /// what was let through once is forgotten soon, and so it is judged again. Cancel safe.
     pub(super) async fn known(&self, question: &Question, walk: Walk) -> Result<Option<Admission>, PullError> {
         question.pass_deny_list(self.0.clock.now())?;
-        if let Some(admission) = self.0.in_memory(question) {
+        if let Some(admission) = self.0.in_memory(question).or_else(|| self.0.audited_last(question)) {
             return Ok(Some(admission));
         }
         let (gatekeeper, about, begins) = (self.clone(), question.clone(), walk.begins());
@@ -198,19 +207,28 @@ impl Gatekeeper {
 
 impl Parts {
     fn in_memory(&self, question: &Question) -> Option<Admission> {
-        let key = (question.repository.clone(), question.digest);
-        let admission = self.admitted.get(&key).or_else(|| self.audited.get(&key))?;
-        stands(admission.verdict(), question, self.clock.now()).then_some(admission)
+        let (key, now) = ((question.repository.clone(), question.digest), self.clock.now());
+        let admitted = self.admitted.get(&key).filter(|admission| stands(admission.verdict(), question, now));
+        admitted.or_else(|| self.audited.lately(question, now))
+    }
+
+    /// What was let through under `audit` when somebody asked for it last. Whoever asks for what it names does not make
+    /// us look again: that is done when it is asked for itself.
+    fn audited_last(&self, question: &Question) -> Option<Admission> {
+        self.audited.last(question, self.clock.now())
     }
 
     fn memorise(&self, question: &Question, admission: Admission) -> Admission {
-        let key = (question.repository.clone(), question.digest);
-        let cache = match admission.verdict().decision {
-            Decision::Verified { .. } | Decision::Unchecked | Decision::Artefact => &self.admitted,
-            Decision::Refused { .. } | Decision::Unknown { .. } => &self.audited,
-        };
-        cache.insert(key, admission.clone());
-        admission
+        match admission.verdict().decision {
+            Decision::Verified { .. } | Decision::Unchecked | Decision::Artefact => {
+                self.audited.forget(question);
+                self.admitted.insert((question.repository.clone(), question.digest), admission.clone());
+                admission
+            }
+            Decision::Refused { .. } | Decision::Unknown { .. } => {
+                self.audited.insert(question, admission, self.clock.now())
+            }
+        }
     }
 
     async fn admit(&self, question: &Question, given: Option<Manifest>) -> Result<Admission, PullError> {
@@ -258,7 +276,8 @@ impl Parts {
     ) -> BoxFuture<'a, Result<Known, PullError>> {
         Box::pin(async move {
             question.pass_deny_list(self.clock.now())?;
-            if let Some(admission) = self.in_memory(question) {
+            let last = || walk.is_on_the_way().then(|| self.audited_last(question)).flatten();
+            if let Some(admission) = self.in_memory(question).or_else(last) {
                 return Ok(Known::Admitted(admission));
             }
             if !walk.is_first_at(question.digest) {

@@ -8,6 +8,7 @@
 
 mod admission;
 mod admit;
+mod audited;
 mod blobs;
 mod error;
 mod explain;

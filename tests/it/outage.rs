@@ -51,6 +51,7 @@ impl World {
         setup.clock = Arc::clone(&clock) as Arc<dyn Clock>;
         // Longer than any client of these tests waits: whoever is answered was not held up by silence.
         setup.network.read_timeout = Duration::from_secs(300);
+        setup.limits.deadline = Duration::from_secs(300);
         let proxy = setup.start(&upstream).await;
         let image = ImageBuilder::new("Hello").layer_padding(100_000).build();
         let world = Self { upstream, signer, clock, proxy, image };
@@ -192,6 +193,37 @@ async fn what_is_not_enforced_is_served_stale_too() {
         let got = world.tag("1.0").await;
         assert_eq!((got.status, got.header("assay-cache")), (StatusCode::OK, "stale"));
         assert_eq!(got.header("assay-verdict"), before.header("assay-verdict"));
+    }
+}
+
+/// Where a rule only watches, an image is looked at again after a minute. What was found last stands while nobody can look,
+/// and nobody waits for a look that gets no answer.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_only_watched_keeps_its_verdict_while_upstream_is_away() {
+    for (name, outage) in outages() {
+        let audit = Enforcement::Audit(demand(&[&Signer::generate().unwrap()]));
+        let world = World::under(Signer::generate().unwrap(), Policy::new(vec![rule("lax", "**", audit)], None)).await;
+        let before = world.tag("1.0").await.header("assay-verdict").to_owned();
+        assert!(before.starts_with("audit") && before.contains("reason="), "{before}");
+        let seen = world.clock.now();
+        for minutes in 1..4 {
+            world.goes_away(outage.clone());
+            world.clock.set(seen + SignedDuration::from_mins(61 * minutes));
+            world.pull_everything().await;
+            assert_eq!(world.tag("1.0").await.header("assay-verdict"), before, "{name}");
+        }
+        world.upstream.behave();
+        world.upstream.forget_requests();
+        world.clock.set(seen + SignedDuration::from_mins(300));
+        let looked = async {
+            while !world.upstream.requests().iter().any(|asked| asked.path.contains("/referrers/")) {
+                world.tag("1.0").await;
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(10), looked)
+            .await
+            .unwrap_or_else(|_| panic!("{name}: nobody looks again"));
     }
 }
 
