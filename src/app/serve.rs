@@ -84,13 +84,13 @@ pub(super) async fn serve(mut settings: Settings, how: How<'_>) -> anyhow::Resul
         .with_context(|| format!("cannot listen on {} ([admin] listen)", settings.admin_listen))?;
     let mut listeners = how.inherited.listeners(settings.server.inherited)?;
     for address in &settings.server.listen {
-        let listener = TcpListener::bind(address)
-            .await
-            .with_context(|| format!("cannot listen on {address} ([server] listen)"))?;
+        let listener =
+            http::listen(*address).with_context(|| format!("cannot listen on {address} ([server] listen)"))?;
         listeners.push(listener);
     }
     observe(&settings, certificate.as_deref(), &metrics);
     announce(&settings, &listeners);
+    count_descriptors(&settings, listeners.len());
     manager.ready("serving");
     keep_in_order(&settings.cache.integrity, &puller, kept, &metrics, (&tasks, &stop));
 
@@ -196,6 +196,21 @@ fn announce(settings: &Settings, listeners: &[TcpListener]) {
     if enforce == 0 {
         tracing::warn!(
             "AUDIT ONLY: no rule is enforced, nothing is blocked. Write a [[policy]] with mode = \"enforce\"."
+        );
+    }
+}
+
+/// Says so when the process may not open as many files as the configuration lets it need.
+fn count_descriptors(settings: &Settings, listeners: usize) {
+    // One for a connection and one for what it is sent; two for a fetch.
+    let needed = 2 * (settings.server.max_connections * listeners + settings.limits.concurrent_fetches) as u64;
+    let allowed = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    if let Some(allowed) = allowed.filter(|allowed| *allowed < needed) {
+        tracing::warn!(
+            allowed,
+            needed,
+            "the process may open fewer files than max_connections and concurrent_fetches can need; raise its limit \
+             (LimitNOFILE, ulimit -n) or lower them"
         );
     }
 }

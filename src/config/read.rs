@@ -26,12 +26,11 @@ const SYNTAX_MAX: usize = 3;
 pub(super) const FILE_MAX: usize = 4 * 1024 * 1024;
 
 /// Keys of the format that this version does not know yet.
-const LATER: [(&str, &str); 5] = [
+const LATER: [(&str, &str); 4] = [
     ("pin", "pins are not supported in this version; name the digest where the image is pulled"),
     ("clients", "this version does not tell clients apart"),
     ("notify", "notifications are not supported in this version; alert on the metrics"),
     ("telemetry", "traces are not supported in this version; metrics are on the admin listener"),
-    ("tag_ttl", "every tag is asked for upstream in this version"),
 ];
 
 /// What was read: the file's shape (without what could not be read) and what was found so far.

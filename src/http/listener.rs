@@ -1,10 +1,11 @@
 //! Accepts connections, never more than the cap, until it is told to stop; then lets them finish.
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
 
@@ -12,6 +13,25 @@ use crate::tasks::Tasks;
 use crate::telemetry::Metrics;
 
 use super::connection::{self, End, Handler};
+
+/// How often the log says that no further connection fits.
+const TOLD_EVERY: Duration = Duration::from_secs(60);
+
+/// Most clients that the kernel lets wait to be accepted, if `net.core.somaxconn` lets it: a cluster that comes back
+/// connects at once, and who finds the queue full tries again only after a second, then three.
+const BACKLOG: u32 = 4096;
+
+/// Listens for clients. To be called inside the runtime.
+///
+/// # Errors
+/// The address is taken, or not ours.
+pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    // As after a restart: connections that are ending do not keep the address.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
 
 /// How a listener treats its connections.
 #[derive(Clone)]
@@ -85,8 +105,15 @@ async fn accept<H: Handler>(
     tasks: &Tasks,
     end: &End,
 ) {
+    let mut told = None;
     loop {
-        let slot = Arc::clone(slots).acquire_owned().await.expect("the semaphore is never closed");
+        let slot = match Arc::clone(slots).try_acquire_owned() {
+            Ok(slot) => slot,
+            Err(_) => {
+                say_full(options, &mut told);
+                Arc::clone(slots).acquire_owned().await.expect("the semaphore is never closed")
+            }
+        };
         match listener.accept().await {
             Ok((socket, client)) => {
                 let connection = connection::serve(
@@ -110,6 +137,20 @@ async fn accept<H: Handler>(
                 tokio::time::sleep(Duration::from_millis(200)).await;
             }
         }
+    }
+}
+
+/// The next client, if there is one, waits in the kernel's queue.
+fn say_full(options: &ListenerOptions, told: &mut Option<Instant>) {
+    if let Some(metrics) = &options.metrics {
+        metrics.connections_full();
+    }
+    if told.is_none_or(|told| told.elapsed() >= TOLD_EVERY) {
+        *told = Some(Instant::now());
+        tracing::warn!(
+            max_connections = options.max_connections,
+            "as many connections are open as may be; further clients wait until one ends"
+        );
     }
 }
 

@@ -30,6 +30,6 @@ mod wire_tests;
 pub use access::{CLIENT_LEFT, Finished, RequestSink};
 pub use admin::{AdminOptions, serve_admin};
 pub use body::ServeBody;
-pub use listener::ListenerOptions;
+pub use listener::{ListenerOptions, listen};
 pub use service::{LiveOptions, RegistryOptions, serve};
 pub use tls::{Certificate, TlsError, server_config};

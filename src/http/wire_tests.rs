@@ -19,7 +19,7 @@ use crate::oci::Digest;
 use crate::pull::{Answer, PullError, Refusal};
 use crate::store::Failure;
 use crate::tasks::Tasks;
-use crate::telemetry::CacheOutcome;
+use crate::telemetry::{CacheOutcome, Metrics};
 use crate::trust::Reason;
 
 use super::body::ServeBody;
@@ -299,7 +299,11 @@ async fn a_client_that_takes_nothing_is_cut() {
 
 #[tokio::test]
 async fn above_the_cap_clients_wait_and_are_not_refused() {
-    let server = server(ListenerOptions { max_connections: 1, ..Default::default() }).await;
+    let metrics = Arc::<Metrics>::default();
+    let full = || metrics.encode().contains("assay_connections_full_total 1\n");
+    let shown = Some(Arc::clone(&metrics));
+    let server = server(ListenerOptions { max_connections: 1, metrics: shown, ..Default::default() }).await;
+    assert!(!full());
     let mut first = server.connect().await;
     first.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
     let mut start = [0; 12];
@@ -307,6 +311,7 @@ async fn above_the_cap_clients_wait_and_are_not_refused() {
     let mut second = server.connect().await;
     second.write_all(&get("/")).await.unwrap();
     assert!(timeout(Duration::from_millis(100), second.read(&mut start)).await.is_err(), "not served yet");
+    assert!(full(), "and an operator sees it");
     drop(first);
     assert!(read_all(&mut second).await.ends_with("hello"));
 }

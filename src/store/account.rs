@@ -214,6 +214,11 @@ impl Account {
         Ok(true)
     }
 
+    /// Content was found that is not what its name says.
+    pub(super) fn found_changed(&self) {
+        self.metrics.changed_on_disk();
+    }
+
     /// Moves content that was not written to within `idle` to `aside`, where it can be removed without holding
     /// anything up. Returns its size.
     pub(super) fn set_aside(&self, digest: Digest, aside: &Path, idle: Duration) -> Option<u64> {

@@ -340,6 +340,9 @@ impl Place {
             Disposal::Quarantine => self.quarantine.take(path, &digest.hex()),
             Disposal::Delete => quarantine::remove(path),
         });
+        if !matches!(taken, Ok(false)) {
+            self.account.found_changed();
+        }
         match taken {
             Ok(false) => return false,
             Ok(true) => {

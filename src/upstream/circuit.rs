@@ -27,7 +27,7 @@ const WAIT: Duration = PROBE_EVERY;
 /// A failure that is younger may be a restart: so long questions wait, as they would between retries.
 const BLIP: Duration = Duration::from_secs(3);
 /// A question that was given up after so long without an answer counts as one that failed.
-const SILENT_AFTER: Duration = Duration::from_secs(5);
+pub(super) const SILENT_AFTER: Duration = Duration::from_secs(5);
 /// How long a question may take where something else can be answered. Registries answer within a second, and who
 /// pulls has not left by then.
 const PATIENCE: Duration = Duration::from_secs(3);

@@ -16,6 +16,7 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use tokio::time::Instant;
 use url::Url;
 
+use super::circuit::SILENT_AFTER;
 use super::error::{Asked, Cause, SetupError, UpstreamError};
 use super::guard::{Guard, Purpose, Refused, host_of};
 use super::options::{NetworkOptions, Proxy, UpstreamOptions};
@@ -98,15 +99,14 @@ impl Transport {
     /// # Errors
     /// `Unreachable`, `TimedOut` or `Blocked`. Cancel safe.
     pub(super) async fn send(&self, asked: &Asked, request: Request<'_>) -> Result<Answer, UpstreamError> {
-        let started = Instant::now();
+        let mut counted = Counted { meter: &self.meter, started: Instant::now(), outcome: None };
         let answered = self.exchange(asked, request).await;
-        let outcome = match &answered {
+        counted.outcome = Some(match &answered {
             Ok(answer) => UpstreamOutcome::of_status(answer.status().as_u16()),
             Err(UpstreamError::TimedOut { .. }) => UpstreamOutcome::TimedOut,
             Err(UpstreamError::Blocked { .. }) => UpstreamOutcome::Blocked,
             Err(_) => UpstreamOutcome::Unreachable,
-        };
-        self.meter.request(outcome, started.elapsed());
+        });
         answered
     }
 
@@ -147,6 +147,24 @@ impl Transport {
             return UpstreamError::Unreachable { asked, source: Arc::new(std::io::Error::other(hint)) };
         }
         UpstreamError::Unreachable { asked, source: cause(error) }
+    }
+}
+
+/// Counts a request when it is over. One that is given up after a long wait, by whoever had a deadline, got no answer in
+/// time; one that is dropped before says nothing about upstream.
+struct Counted<'a> {
+    meter: &'a UpstreamMeter,
+    started: Instant,
+    outcome: Option<UpstreamOutcome>,
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        let waited = self.started.elapsed();
+        let given_up = || (waited >= SILENT_AFTER).then_some(UpstreamOutcome::TimedOut);
+        if let Some(outcome) = self.outcome.or_else(given_up) {
+            self.meter.request(outcome, waited);
+        }
     }
 }
 
@@ -310,5 +328,27 @@ impl reqwest::dns::Resolve for Resolver {
             let found = guard.resolve(name.as_str()).await?;
             Ok(Box::new(found.into_iter()) as reqwest::dns::Addrs)
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::telemetry::Metrics;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_question_that_is_given_up_counts_when_it_waited_long() {
+        let metrics = Arc::<Metrics>::default();
+        let meter = metrics.upstream("reg.example");
+        let timed_out = |count: u32| {
+            let line = format!(r#"{{upstream="reg.example",outcome="timed_out"}} {count}"#);
+            metrics.encode().contains(&line)
+        };
+        for (waits, count) in [(SILENT_AFTER - Duration::from_millis(1), 0), (SILENT_AFTER, 1)] {
+            let given_up = Counted { meter: &meter, started: Instant::now(), outcome: None };
+            tokio::time::sleep(waits).await;
+            drop(given_up);
+            assert!(timed_out(count), "{waits:?}\n{}", metrics.encode());
+        }
     }
 }

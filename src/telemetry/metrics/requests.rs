@@ -23,6 +23,7 @@ pub(super) struct Requests {
     served_from: Family<CacheLabels, Counter>,
     served_bytes: Family<CacheLabels, Counter>,
     connections: Gauge,
+    connections_full: Counter,
 }
 
 /// A request that is over.
@@ -92,7 +93,10 @@ impl Requests {
         );
         let connections = Gauge::default();
         registry.register("open_connections", "Connections of clients that are open", connections.clone());
-        Self { requests, seconds, bytes, served_from, served_bytes, connections }
+        let connections_full = Counter::default();
+        let help = "Times that as many connections were open as may be, so that the next client waits";
+        registry.register("connections_full", help, connections_full.clone());
+        Self { requests, seconds, bytes, served_from, served_bytes, connections, connections_full }
     }
 }
 
@@ -109,6 +113,11 @@ impl Metrics {
             of.served_bytes.get_or_create(&labels).inc_by(seen.bytes);
         }
         self.verdict(seen.verdict, seen.reason);
+    }
+
+    /// As many connections are open as may be: the next client waits.
+    pub fn connections_full(&self) {
+        self.requests.connections_full.inc();
     }
 
     /// A client has connected.

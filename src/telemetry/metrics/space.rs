@@ -15,6 +15,7 @@ pub struct SpaceMetrics {
     evicted_images: Counter,
     evicted_bytes: Counter,
     room_refused: Counter,
+    changed_on_disk: Counter,
 }
 
 impl SpaceMetrics {
@@ -34,6 +35,8 @@ impl SpaceMetrics {
             space.evicted_bytes.clone(),
         );
         registry.register("room_refused", "Times that content found no room to be kept", space.room_refused.clone());
+        let help = "Stored content that was found changed or unreadable, whoever found it, and taken away";
+        registry.register("changed_on_disk", help, space.changed_on_disk.clone());
         space
     }
 
@@ -52,6 +55,11 @@ impl SpaceMetrics {
     pub fn evicted(&self, images: u64, bytes: u64) {
         self.evicted_images.inc_by(images);
         self.evicted_bytes.inc_by(bytes);
+    }
+
+    /// Stored content was not what its name says, or could not be read.
+    pub fn changed_on_disk(&self) {
+        self.changed_on_disk.inc();
     }
 
     /// Content found no room.
@@ -82,13 +90,16 @@ mod tests {
         space.spooled(-20);
         space.evicted(2, 500);
         space.room_refused();
-        assert_snapshot!(about(&metrics, &["stored", "spool", "evicted", "room"]), @r"
+        space.changed_on_disk();
+        assert_snapshot!(about(&metrics, &["stored", "spool", "evicted", "room", "changed"]), @r"
+        # HELP assay_changed_on_disk Stored content that was found changed or unreadable, whoever found it, and taken away.
         # HELP assay_evicted_bytes Content that went to make room.
         # HELP assay_evicted_images Images that went to make room.
         # HELP assay_room_refused Times that content found no room to be kept.
         # HELP assay_spool_bytes Content on its way into the cache folder.
         # HELP assay_stored_blobs Files of content in the cache folder.
         # HELP assay_stored_bytes Content in the cache folder.
+        assay_changed_on_disk_total 1
         assay_evicted_bytes_total 500
         assay_evicted_images_total 2
         assay_room_refused_total 1
