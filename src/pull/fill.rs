@@ -22,16 +22,19 @@ use super::resume::Source;
 const SUSPECT_FOR: Duration = Duration::from_secs(60);
 
 /// Whoever comes when nothing arrived for so long starts a fetch of its own: after an outage without a word the old one
-/// hears nothing until its read timeout, though upstream is well again. So no more fetches of one content run than fit
-/// into that timeout.
+/// hears nothing until its read timeout, though upstream is well again.
 pub(super) const SILENT_FOR: Duration = Duration::from_secs(5);
+
+/// Most fetches of one content at a time. A third would take places and room for what comes with neither of two.
+const AT_ONCE: usize = 2;
 
 /// Most contents whose failure is remembered.
 const REMEMBERED: u64 = 4096;
 
 /// What is fetched, and from where.
 type Fetched = (Repository, Claim);
-type Running = Arc<Mutex<HashMap<Fetched, Incoming>>>;
+/// The latest comes last.
+type Running = Arc<Mutex<HashMap<Fetched, Vec<Incoming>>>>;
 
 /// How much is fetched at once, how long it is remembered that upstream has none, and how long one that is silent is
 /// joined.
@@ -95,19 +98,27 @@ impl Fills {
         if let Some(absent) = self.absent.get(&key) {
             return Err(absent);
         }
-        if let Some(incoming) = running.get(&key).filter(|incoming| self.is_arriving(incoming)) {
+        let fetches = running.get(&key).map_or(&[][..], Vec::as_slice);
+        let latest = fetches.last().filter(|latest| !matches!(latest.progress(), Progress::Failed(_))).cloned();
+        let join = |incoming: Incoming| {
             self.metrics.follower_joined();
-            return Ok(Some((incoming.clone(), CacheOutcome::Join)));
+            Ok(Some((incoming, CacheOutcome::Join)))
+        };
+        let may_begin = |latest: &Incoming| latest.silent_for() >= self.silent_for && fetches.len() < AT_ONCE;
+        if let Some(latest) = latest.clone().filter(|latest| !may_begin(latest)) {
+            return join(latest);
         }
-        let spool = match self.store.begin(source.claim) {
-            Ok(spool) => spool,
-            Err(error) => {
+        let spool = match (self.store.begin(source.claim), latest) {
+            (Ok(spool), _) => spool,
+            // There is no room for it twice.
+            (Err(_), Some(latest)) => return join(latest),
+            (Err(error), None) => {
                 self.keeping.failed("content", &error);
                 return Ok(None);
             }
         };
         let incoming = spool.incoming();
-        running.insert(key.clone(), incoming.clone());
+        running.entry(key.clone()).or_default().push(incoming.clone());
         drop(running);
 
         let fills = self.clone();
@@ -124,15 +135,11 @@ impl Fills {
         Ok(Some((incoming, CacheOutcome::Fill)))
     }
 
-    /// Whether a fetch of this content is running: whoever joins it needs no room.
+    /// Whether a fetch of this content is running: whoever joins it needs no room, and for whoever starts another nothing
+    /// has to go.
     pub(super) fn is_running(&self, repository: &Repository, claim: Claim) -> bool {
         let running = self.running.lock().expect("no holder of this lock panics");
-        running.get(&(repository.clone(), claim)).is_some_and(|incoming| self.is_arriving(incoming))
-    }
-
-    /// Whether there is something to wait for.
-    fn is_arriving(&self, incoming: &Incoming) -> bool {
-        !matches!(incoming.progress(), Progress::Failed(_)) && incoming.silent_for() < self.silent_for
+        running.contains_key(&(repository.clone(), claim))
     }
 
     /// Whether this content turned out bad a moment ago. Then nothing of it should leave before its seal.
@@ -227,9 +234,11 @@ struct Landing {
 impl Drop for Landing {
     fn drop(&mut self) {
         let mut running = self.running.lock().expect("no holder of this lock panics");
-        // A later one of the same content may have taken its place.
-        if running.get(&self.key).is_some_and(|listed| listed.is_same(&self.incoming)) {
-            running.remove(&self.key);
+        if let Some(fetches) = running.get_mut(&self.key) {
+            fetches.retain(|listed| !listed.is_same(&self.incoming));
+            if fetches.is_empty() {
+                running.remove(&self.key);
+            }
         }
     }
 }
@@ -320,10 +329,37 @@ mod tests {
         })
         .await
         .unwrap();
-        assert!(!fills.is_running(&"far.test/app".parse().unwrap(), claim), "room is to be made for another");
+        assert!(fills.is_running(&"far.test/app".parse().unwrap(), claim), "nothing has to go for another");
         let (second, outcome) = join("far.test", claim);
         assert_eq!((outcome, second.is_same(&first)), (CacheOutcome::Fill, false));
         assert!(is_sealed(second).await);
         assert!(matches!(first.progress(), Progress::Writing(0)), "it still waits");
+    }
+
+    /// However many come, and however long it is silent.
+    #[tokio::test]
+    async fn a_silent_upstream_is_asked_twice_for_one_content_and_no_more() {
+        let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let silent_for = Duration::from_millis(50);
+        let all = vec![options("silent.test", silent.local_addr().unwrap())];
+        let (_, join) = joining(all, silent_for, &folder);
+        let claim = Claim { digest: Digest::of(b"x"), size: 1 };
+        let mut joined = Vec::new();
+        for _ in 0..4 {
+            let (incoming, outcome) = join("silent.test", claim);
+            tokio::time::timeout(Duration::from_secs(10), async {
+                while incoming.silent_for() < silent_for {
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                }
+            })
+            .await
+            .unwrap();
+            joined.push((incoming, outcome));
+        }
+        let outcomes: Vec<_> = joined.iter().map(|(_, outcome)| *outcome).collect();
+        let (fill, join) = (CacheOutcome::Fill, CacheOutcome::Join);
+        assert_eq!(outcomes, [fill, fill, join, join]);
+        assert!(joined[3].0.is_same(&joined[1].0) && !joined[1].0.is_same(&joined[0].0));
     }
 }

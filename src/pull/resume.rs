@@ -17,8 +17,8 @@ use crate::telemetry::Metrics;
 use crate::upstream::{BlobStream, Upstream, UpstreamError, blob_time};
 
 /// So many bytes are gathered before they go on, for at most so long: each step to another thread costs as much as
-/// hashing 16 KiB, and what is more than this is no longer near the processor when it is hashed. The first bytes
-/// of a blob go on at once, since somebody waits for them.
+/// hashing 16 KiB, and what is more than this is no longer near the processor when it is hashed. The first piece
+/// of a blob goes on at once, since somebody waits for it.
 const ENOUGH: u64 = 256 * 1024;
 const GATHERING: Duration = Duration::from_millis(5);
 
@@ -52,6 +52,8 @@ pub(super) struct Arriving {
     /// All tries together end here.
     deadline: Instant,
     pauses: ExponentialBackoff,
+    /// Something of it went on.
+    has_begun: bool,
     /// What came since the last pause.
     since: u64,
     /// Why there is no stream; `None` before the first.
@@ -79,6 +81,7 @@ impl Source {
             gathered_bytes: 0,
             deadline: Instant::now() + blob_time(self.claim.size),
             pauses: pauses(&self.upstream),
+            has_begun: false,
             since: 0,
             broken: None,
         }
@@ -128,6 +131,7 @@ impl Arriving {
             }
         }
         self.gathered_bytes = 0;
+        self.has_begun = true;
         let gathered = std::mem::take(&mut self.gathered);
         Ok((!gathered.is_empty()).then_some(gathered))
     }
@@ -135,7 +139,7 @@ impl Arriving {
     /// Whether what is gathered should go on.
     fn has_enough(&self) -> bool {
         self.gathered_bytes >= ENOUGH
-            || (self.gathered_bytes > 0 && (self.at <= ENOUGH || self.at >= self.source.claim.size))
+            || (self.gathered_bytes > 0 && (!self.has_begun || self.at >= self.source.claim.size))
     }
 
     /// Waits a moment and asks for the rest.

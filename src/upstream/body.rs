@@ -12,6 +12,9 @@ use tokio::time::{Instant, Sleep};
 use super::error::{Asked, UpstreamError};
 use super::fair::Place;
 
+/// How long the end of an answer may be awaited of which every byte is here.
+const END_AFTER: Duration = Duration::from_secs(1);
+
 /// The bytes of a blob as they come. They are counted, but **not** hashed.
 ///
 /// Yields at most the claimed number of bytes, or those of them that were asked for, and ends (`None`) only
@@ -113,7 +116,9 @@ impl Open {
             Poll::Pending => {
                 if !self.waiting {
                     self.waiting = true;
-                    self.stall.as_mut().reset(Instant::now() + self.stall_after);
+                    let is_whole = self.seen == claimed;
+                    let longest = if is_whole { self.stall_after.min(END_AFTER) } else { self.stall_after };
+                    self.stall.as_mut().reset(Instant::now() + longest);
                 }
                 return self
                     .stall
