@@ -24,6 +24,7 @@ pub mod http;
 pub mod ledger;
 pub mod oci;
 pub mod pull;
+pub mod removal;
 pub mod secret;
 pub mod size;
 pub mod store;

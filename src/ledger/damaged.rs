@@ -82,12 +82,7 @@ fn beside(path: &Path, suffix: &str) -> PathBuf {
 
 /// Absent in most cases.
 fn remove(path: &Path) {
-    let removed = match fs::symlink_metadata(path) {
-        Ok(about) if about.is_dir() => fs::remove_dir_all(path),
-        Ok(_) => fs::remove_file(path),
-        Err(_) => Ok(()),
-    };
-    if let Err(error) = removed {
+    if let Err(error) = crate::removal::remove(path) {
         tracing::warn!(path = %path.display(), %error, "cannot be removed");
     }
 }

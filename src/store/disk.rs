@@ -18,12 +18,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use bytes::Bytes;
 
 use crate::oci::{Claim, Digest};
+use crate::removal;
 use crate::telemetry::SpaceMetrics;
 
 use super::account::{Account, below};
 use super::known::Known;
 use super::on_disk::{self, Identity};
-use super::quarantine::{self, Quarantine};
+use super::quarantine::Quarantine;
 use super::room::{Limits, Room};
 use super::scrub::Disposal;
 use super::spool::{Sealed, Spool, SpoolError};
@@ -119,7 +120,7 @@ impl DiskStore {
             let entry = entry.map_err(at("read", &spool))?;
             let path = entry.path();
             // What somebody else put there must not keep us from starting.
-            if let Err(error) = quarantine::remove(&path) {
+            if let Err(error) = removal::remove(&path) {
                 tracing::warn!(path = %path.display(), %error, "cannot remove what lies in the spool folder");
             }
         }
@@ -338,7 +339,7 @@ impl Place {
     pub(super) fn take_away(&self, digest: Digest, looked_at: Option<&Identity>, disposal: Disposal) -> bool {
         let taken = self.account.take_out(digest, looked_at, |path| match disposal {
             Disposal::Quarantine => self.quarantine.take(path, &digest.hex()),
-            Disposal::Delete => quarantine::remove(path),
+            Disposal::Delete => removal::remove(path),
         });
         if !matches!(taken, Ok(false)) {
             self.account.found_changed();

@@ -10,8 +10,9 @@ use std::path::Path;
 
 use rustix::fs::OFlags;
 
+use crate::removal::remove;
+
 use super::disk::{DiskStore, blocking};
-use super::quarantine::remove;
 
 /// Largest note that is read. The account has 256 lines of some 60 bytes.
 const NOTE_MAX: u64 = 64 * 1024;

@@ -5,6 +5,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
+use crate::removal::remove;
+
 use super::on_disk;
 
 /// Most files that are kept, the latest: enough to see a pattern.
@@ -68,16 +70,6 @@ impl Quarantine {
                 tracing::warn!(path = %path.display(), %error, "cannot remove from the quarantine");
             }
         }
-    }
-}
-
-/// Removes a file, a link or a folder with all in it; follows no link.
-pub(super) fn remove(path: &Path) -> io::Result<()> {
-    match fs::symlink_metadata(path) {
-        Ok(about) if about.is_dir() => fs::remove_dir_all(path),
-        Ok(_) => fs::remove_file(path),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(error),
     }
 }
 

@@ -11,10 +11,10 @@ use rustix::fs::{Advice, fadvise};
 use tokio::time::Instant;
 
 use crate::oci::{Digest, Hasher};
+use crate::removal;
 
 use super::disk::{DiskStore, StoreError, blocking};
 use super::on_disk::{self, Identity};
-use super::quarantine;
 
 /// Hashed in one go: half a millisecond of work, so that a rate is kept evenly.
 const PIECE: usize = 1024 * 1024;
@@ -182,7 +182,7 @@ impl DiskStore {
         blocking(move || {
             let gone = match disposal {
                 Disposal::Quarantine => quarantine.take(&path, "foreign"),
-                Disposal::Delete => quarantine::remove(&path),
+                Disposal::Delete => removal::remove(&path),
             };
             gone.map_err(|source| StoreError::Io { what: "remove", path, source })
         })
