@@ -96,13 +96,20 @@ pub(super) fn create_private(path: &Path) -> io::Result<File> {
     std::fs::OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(path)
 }
 
-/// Names a file of [`create_private`], unless it has its name already.
+/// Names a file of [`create_private`], unless it has its name already. What lies there is not ours, and goes.
 pub(super) fn give_name(file: &File, path: &Path) -> io::Result<()> {
     if file.metadata()?.nlink() > 0 {
         return Ok(());
     }
     let itself = format!("{OWN_FILES}/{}", file.as_raw_fd());
-    Ok(rustix::fs::linkat(CWD, itself, CWD, path, AtFlags::SYMLINK_FOLLOW)?)
+    let link = || rustix::fs::linkat(CWD, &itself, CWD, path, AtFlags::SYMLINK_FOLLOW);
+    match link() {
+        Err(rustix::io::Errno::EXIST) => {
+            crate::removal::remove(path)?;
+            Ok(link()?)
+        }
+        linked => Ok(linked?),
+    }
 }
 
 /// Removes the name of a file of [`create_private`], if it has one by now. What else may lie there is not ours.

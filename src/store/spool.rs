@@ -450,4 +450,22 @@ mod tests {
         drop(spool.seal().await.unwrap());
         assert_eq!(incoming.read_at(0, whole.len()).await.unwrap(), whole);
     }
+
+    #[tokio::test]
+    async fn what_somebody_put_where_the_spool_gets_its_name_goes() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = DiskStore::open(folder.path()).unwrap();
+        for n in 0..20 {
+            let path = folder.path().join("spool").join(n.to_string());
+            if n % 2 == 0 {
+                std::fs::write(path, "").unwrap()
+            } else {
+                std::fs::create_dir_all(path.join("deep")).unwrap()
+            }
+        }
+        for text in ["one", "two", "three", "four"] {
+            store.write(Bytes::from(text)).await.unwrap();
+            assert!(store.has(Digest::of(text.as_bytes())).await, "{text}");
+        }
+    }
 }

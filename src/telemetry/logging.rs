@@ -84,7 +84,8 @@ fn filter(level: &str, directives: Option<&str>) -> Result<EnvFilter, LoggingErr
 }
 
 fn at_level(level: &str) -> EnvFilter {
-    EnvFilter::builder().parse_lossy(format!("warn,assay={level}"))
+    // `h2` warns of each client that breaks the protocol: a line for each connection of whoever attacks.
+    EnvFilter::builder().parse_lossy(format!("warn,h2=error,assay={level}"))
 }
 
 fn subscriber<W>(
