@@ -18,8 +18,9 @@ use super::error::{Asked, UpstreamError};
 const FAILURES: u32 = 5;
 /// From how many repositories failures have to come before all are held back, unless the cause is common to all.
 const REPOSITORIES: u32 = 2;
-/// One question per such time goes out while it fails. So long after it has healed, at most, that is noticed.
-const PROBE_EVERY: Duration = Duration::from_secs(1);
+/// One question per such time goes out while it fails. So long after it has healed, at most, that is noticed: a little less
+/// than a second, so that the first pull then is right within one, its own time included.
+const PROBE_EVERY: Duration = Duration::from_millis(800);
 /// By so much a repository that was not tried yet comes before those that were, so that these do not take every turn.
 const HEAD_START: Duration = Duration::from_millis(100);
 /// How long a question waits for its turn, or for the success of another's, before it fails.
@@ -256,7 +257,7 @@ impl Open {
         UpstreamError::Suspended {
             asked: asked.clone(),
             why: self.why,
-            retry_after: wanted.unwrap_or_default().max(PROBE_EVERY),
+            retry_after: wanted.unwrap_or_default().max(Duration::from_secs(1)),
         }
     }
 }
@@ -346,7 +347,7 @@ mod tests {
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
-        assert!((50..=62).contains(&out), "{out} questions in a minute");
+        assert!((60..=80).contains(&out), "{out} questions in a minute");
     }
 
     #[tokio::test(start_paused = true)]
