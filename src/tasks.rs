@@ -24,6 +24,8 @@ impl Tasks {
     /// must leave nothing half done when dropped (a spool removes its file).
     pub fn spawn(&self, name: &'static str, work: impl Future<Output = ()> + Send + 'static) {
         let stop = self.stop.clone();
+        // A future that waits for another holds it twice: as what it was given, and as what it waits for.
+        let work = Box::pin(work);
         let handle = self.tracker.spawn(
             async move {
                 tokio::select! {

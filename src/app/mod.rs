@@ -5,6 +5,7 @@
 mod changes;
 mod command;
 mod demo;
+mod descriptors;
 mod gc;
 mod judge;
 mod parts;

@@ -22,6 +22,7 @@ use crate::telemetry::{CacheOutcome, InForceSeen, Metrics, RequestKind, RequestS
 use crate::trust::TrustRoot;
 use crate::upkeep::{EvictionOptions, Evictor, Reverify, Scrubber};
 
+use super::descriptors;
 use super::parts;
 use super::reload::{Live, Reload};
 use super::systemd::{Inherited, Manager};
@@ -90,7 +91,7 @@ pub(super) async fn serve(mut settings: Settings, how: How<'_>) -> anyhow::Resul
     }
     observe(&settings, certificate.as_deref(), &metrics);
     announce(&settings, &listeners);
-    count_descriptors(&settings, listeners.len());
+    let max_requests = descriptors::allow(&settings, listeners.len());
     manager.ready("serving");
     keep_in_order(&settings.cache.integrity, &puller, kept, &metrics, (&tasks, &stop));
 
@@ -102,7 +103,8 @@ pub(super) async fn serve(mut settings: Settings, how: How<'_>) -> anyhow::Resul
         tasks.clone(),
         drained.clone().cancelled_owned(),
     );
-    let options = listener_options(&settings.server, certificate.as_ref(), &metrics);
+    let options =
+        ListenerOptions { max_requests, ..listener_options(&settings.server, certificate.as_ref(), &metrics) };
     let answers = LiveOptions::from(registry_options(&settings, &metrics));
     let registry = futures_util::future::join_all(listeners.into_iter().map(|listener| {
         let (options, stop) = (options.clone(), stop.clone().cancelled_owned());
@@ -196,21 +198,6 @@ fn announce(settings: &Settings, listeners: &[TcpListener]) {
     if enforce == 0 {
         tracing::warn!(
             "AUDIT ONLY: no rule is enforced, nothing is blocked. Write a [[policy]] with mode = \"enforce\"."
-        );
-    }
-}
-
-/// Says so when the process may not open as many files as the configuration lets it need.
-fn count_descriptors(settings: &Settings, listeners: usize) {
-    // One for a connection and one for what it is sent; two for a fetch.
-    let needed = 2 * (settings.server.max_connections * listeners + settings.limits.concurrent_fetches) as u64;
-    let allowed = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
-    if let Some(allowed) = allowed.filter(|allowed| *allowed < needed) {
-        tracing::warn!(
-            allowed,
-            needed,
-            "the process may open fewer files than max_connections and concurrent_fetches can need; raise its limit \
-             (LimitNOFILE, ulimit -n) or lower them"
         );
     }
 }

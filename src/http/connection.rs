@@ -6,11 +6,13 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{Request, Response, Version, header};
+use futures_util::FutureExt as _;
+use http::{Method, Request, Response, Version, header};
 use hyper::body::{Body as _, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_io_timeout::TimeoutStream;
@@ -22,6 +24,8 @@ use super::body::ServeBody;
 use super::file_socket::{FileSocket, Outlet};
 use super::listener::ListenerOptions;
 use super::quiet::{Activity, Patience, Quiet, Watched};
+use super::respond;
+use super::shares::ConnectionPlace;
 
 /// Answers requests. What it sends can only be a [`ServeBody`].
 pub(super) trait Handler: Send + Sync + 'static {
@@ -46,6 +50,12 @@ const H2_WINDOW: u32 = 65_535;
 const H2_SEND_BUFFER: usize = 256 * 1024;
 /// Unsent bytes of one TLS connection: a piece of content and its head, so that it is encrypted and sent in one go.
 const TLS_BUFFER: usize = 264 * 1024;
+/// What the kernel takes of an answer before it can send it, on all connections of a client but its first ones. By
+/// itself it takes some megabytes for whoever was fast, and keeps them when that one stops reading: two thousand
+/// such connections fill all the memory that there is for TCP. Less costs processor time, so nodes do not get it.
+const UNSENT: u32 = 128 * 1024;
+/// How many connections of a client are its first ones.
+const FIRST: usize = 64;
 /// Streams that a client may open and reset before we hang up (RUSTSEC-2023-0034, rapid reset).
 const H2_RESETS_MAX: usize = 20;
 /// Streams that we may have to reset because of its errors (RUSTSEC-2024-0003).
@@ -65,6 +75,7 @@ pub(super) struct End {
 pub(super) async fn serve<H: Handler>(
     socket: TcpStream,
     client: SocketAddr,
+    place: ConnectionPlace,
     handler: Arc<H>,
     options: Arc<ListenerOptions>,
     tasks: Tasks,
@@ -72,13 +83,16 @@ pub(super) async fn serve<H: Handler>(
 ) {
     // Small answers must not wait for the client's acknowledgement of earlier ones.
     let _ = socket.set_nodelay(true);
+    if place.number() > FIRST {
+        let _ = SockRef::from(&socket).set_tcp_notsent_lowat(UNSENT);
+    }
     let socket = FileSocket::new(socket);
     let outlet = socket.outlet();
     let mut socket = TimeoutStream::new(socket);
     socket.set_write_timeout(Some(options.stall_timeout));
     let socket = Box::pin(socket);
     let Some(tls) = &options.tls else {
-        return talk(socket, Some(outlet), client, handler, &options, tasks, end).await;
+        return talk(socket, Some(outlet), (client, place), handler, &options, tasks, end).await;
     };
     let accept = tls.accept_with(socket, |session| session.set_buffer_limit(Some(TLS_BUFFER)));
     let handshake = tokio::time::timeout(options.tls_handshake_timeout, accept);
@@ -89,7 +103,7 @@ pub(super) async fn serve<H: Handler>(
     };
     match shaken {
         // What is encrypted must pass through memory.
-        Ok(Ok(stream)) => talk(stream, None, client, handler, &options, tasks, end).await,
+        Ok(Ok(stream)) => talk(stream, None, (client, place), handler, &options, tasks, end).await,
         Ok(Err(error)) => tracing::debug!(%client, %error, "TLS handshake failed"),
         Err(_) => tracing::debug!(%client, "TLS handshake took too long"),
     }
@@ -98,7 +112,7 @@ pub(super) async fn serve<H: Handler>(
 async fn talk<H: Handler>(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     outlet: Option<Outlet>,
-    client: SocketAddr,
+    (client, place): (SocketAddr, ConnectionPlace),
     handler: Arc<H>,
     options: &ListenerOptions,
     tasks: Tasks,
@@ -106,15 +120,21 @@ async fn talk<H: Handler>(
 ) {
     let activity = Activity::new();
     let service = {
-        let activity = activity.clone();
+        let (activity, metrics) = (activity.clone(), options.metrics.clone());
         service_fn(move |request| {
             let (busy, handler) = (activity.begin(), Arc::clone(&handler));
             // HTTP/2 cuts bodies into frames.
             let outlet = outlet.clone().filter(|_| request.version() < Version::HTTP_2);
-            async move {
-                let response = answer(&*handler, request, client).await;
-                Ok::<_, Infallible>(response.map(|body| Watched::new(body.through(outlet.clone()), busy, outlet)))
+            let place = place.request();
+            if let (None, Some(metrics)) = (&place, &metrics) {
+                metrics.share_exceeded("request");
             }
+            // Boxed, so that a stream whose client takes nothing of its answer does not hold the work for it, too.
+            Box::pin(async move {
+                let response = answer(&*handler, request, client, place.is_some()).await;
+                let watched = |body: ServeBody| Watched::new(body.through(outlet.clone()), (busy, place), outlet);
+                Ok::<_, Infallible>(response.map(watched))
+            })
         })
     };
     let builder = builder(options, tasks);
@@ -149,11 +169,19 @@ async fn talk<H: Handler>(
     }
 }
 
-/// Hands one request on. A connection on which a request body lies unread is closed, since its bytes
+/// Hands one request on, unless its client has its share of those that are answered at once. A connection on which a request body lies unread is closed, since its bytes
 /// could be taken for the next request.
-async fn answer(handler: &impl Handler, request: Request<Incoming>, client: SocketAddr) -> Response<ServeBody> {
+async fn answer(
+    handler: &impl Handler,
+    request: Request<Incoming>,
+    client: SocketAddr,
+    has_place: bool,
+) -> Response<ServeBody> {
     let unread = !request.body().is_end_stream() && request.version() < Version::HTTP_2;
-    let mut response = handler.answer(request, client).await;
+    let mut response = match has_place {
+        true => handler.answer(request, client).await,
+        false => respond::crowded().into_response(request.method() == Method::HEAD, None),
+    };
     if unread {
         response.headers_mut().insert(header::CONNECTION, header::HeaderValue::from_static("close"));
     }
@@ -192,8 +220,6 @@ struct Spawner(Tasks);
 
 impl<F: Future<Output: Send> + Send + 'static> hyper::rt::Executor<F> for Spawner {
     fn execute(&self, work: F) {
-        self.0.spawn("http2 stream", async move {
-            work.await;
-        });
+        self.0.spawn("http2 stream", work.map(drop));
     }
 }

@@ -13,8 +13,9 @@ use crate::tasks::Tasks;
 use crate::telemetry::Metrics;
 
 use super::connection::{self, End, Handler};
+use super::shares::Shares;
 
-/// How often the log says that no further connection fits.
+/// How often the log says the same about connections that do not fit.
 const TOLD_EVERY: Duration = Duration::from_secs(60);
 
 /// Most clients that the kernel lets wait to be accepted, if `net.core.somaxconn` lets it: a cluster that comes back
@@ -38,6 +39,8 @@ pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 pub struct ListenerOptions {
     /// Most connections at a time. When they are there, the next ones wait in the kernel's queue.
     pub max_connections: usize,
+    /// Most requests that are answered at a time. The next ones are asked to come again.
+    pub max_requests: usize,
     /// How long a client may take for a request's head, and an HTTP/1.1 connection between two
     /// requests (hyper has one timer for both).
     pub header_timeout: Duration,
@@ -59,6 +62,7 @@ impl Default for ListenerOptions {
     fn default() -> Self {
         Self {
             max_connections: 4096,
+            max_requests: 8 * 4096,
             header_timeout: Duration::from_secs(15),
             idle_timeout: Duration::from_secs(300),
             stall_timeout: Duration::from_secs(300),
@@ -105,20 +109,26 @@ async fn accept<H: Handler>(
     tasks: &Tasks,
     end: &End,
 ) {
-    let mut told = None;
+    let shares = Shares::new(options.max_connections, options.max_requests);
+    let (mut full, mut crowded) = (Told::default(), Told::default());
     loop {
         let slot = match Arc::clone(slots).try_acquire_owned() {
             Ok(slot) => slot,
             Err(_) => {
-                say_full(options, &mut told);
+                say_full(options, &mut full);
                 Arc::clone(slots).acquire_owned().await.expect("the semaphore is never closed")
             }
         };
         match listener.accept().await {
             Ok((socket, client)) => {
+                let Some(place) = shares.connection(client.ip()) else {
+                    say_crowded(options, client, &mut crowded);
+                    continue;
+                };
                 let connection = connection::serve(
                     socket,
                     client,
+                    place,
                     Arc::clone(handler),
                     Arc::clone(options),
                     tasks.clone(),
@@ -141,16 +151,45 @@ async fn accept<H: Handler>(
 }
 
 /// The next client, if there is one, waits in the kernel's queue.
-fn say_full(options: &ListenerOptions, told: &mut Option<Instant>) {
+fn say_full(options: &ListenerOptions, told: &mut Told) {
     if let Some(metrics) = &options.metrics {
         metrics.connections_full();
     }
-    if told.is_none_or(|told| told.elapsed() >= TOLD_EVERY) {
-        *told = Some(Instant::now());
+    if told.is_due() {
         tracing::warn!(
             max_connections = options.max_connections,
             "as many connections are open as may be; further clients wait until one ends"
         );
+    }
+}
+
+/// The client's connection is closed: it has its share.
+fn say_crowded(options: &ListenerOptions, client: SocketAddr, told: &mut Told) {
+    if let Some(metrics) = &options.metrics {
+        metrics.share_exceeded("connection");
+    }
+    if told.is_due() {
+        tracing::warn!(
+            client = %client.ip(),
+            max_connections = options.max_connections,
+            "one client has most of the connections that may be open; its further ones are closed, so that others find \
+             room; where all come from one address, raise max_connections"
+        );
+    }
+}
+
+/// When the log was last told of something that happens often.
+#[derive(Default)]
+struct Told(Option<Instant>);
+
+impl Told {
+    /// Whether it is time to tell it again.
+    fn is_due(&mut self) -> bool {
+        let due = self.0.is_none_or(|last| last.elapsed() >= TOLD_EVERY);
+        if due {
+            self.0 = Some(Instant::now());
+        }
+        due
     }
 }
 

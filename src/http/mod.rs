@@ -22,6 +22,7 @@ mod reply;
 mod respond;
 mod route;
 mod service;
+mod shares;
 mod tls;
 mod unsent;
 #[cfg(test)]

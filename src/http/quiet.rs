@@ -13,6 +13,7 @@ use http_body::{Body, Frame, SizeHint};
 use tokio::time::Instant;
 
 use super::file_socket::Outlet;
+use super::shares::Place;
 
 /// How long a connection may wait for its client.
 #[derive(Clone, Copy, Debug)]
@@ -60,6 +61,7 @@ pub(super) struct Watched<B> {
     body: B,
     busy: Busy,
     outlet: Option<Outlet>,
+    _place: Option<Place>,
 }
 
 impl Activity {
@@ -130,8 +132,9 @@ impl Drop for Busy {
 }
 
 impl<B> Watched<B> {
-    pub(super) fn new(body: B, busy: Busy, outlet: Option<Outlet>) -> Self {
-        Self { body, busy, outlet }
+    /// Keeps the request's place until it is dropped.
+    pub(super) fn new(body: B, (busy, place): (Busy, Option<Place>), outlet: Option<Outlet>) -> Self {
+        Self { body, busy, outlet, _place: place }
     }
 }
 

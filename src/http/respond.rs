@@ -121,7 +121,15 @@ pub(super) fn internal() -> Reply {
 
 /// As much as we hold of lists waits for clients that take it slowly.
 pub(super) fn busy() -> Reply {
-    let message = "too many large lists wait to be taken by their clients; try again";
+    try_again("too many large lists wait to be taken by their clients; try again")
+}
+
+/// This client has as many requests open as it may while others want some.
+pub(super) fn crowded() -> Reply {
+    try_again("too many requests from this address are being answered; try again when some of them are done")
+}
+
+fn try_again(message: &str) -> Reply {
     error_reply(StatusCode::SERVICE_UNAVAILABLE, ErrorCode::Unavailable, message)
         .with(header::RETRY_AFTER, seconds(RETRY_AFTER))
 }

@@ -11,7 +11,7 @@ use http_body_util::{BodyExt as _, Empty};
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout};
 
@@ -110,6 +110,12 @@ async fn server(options: ListenerOptions) -> Server {
 impl Server {
     async fn connect(&self) -> TcpStream {
         TcpStream::connect(self.at).await.unwrap()
+    }
+
+    async fn connect_from(&self, address: &str) -> TcpStream {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind(SocketAddr::new(address.parse().unwrap(), 0)).unwrap();
+        socket.connect(self.at).await.unwrap()
     }
 
     /// Sends text and reads until the server closes.
@@ -314,6 +320,59 @@ async fn above_the_cap_clients_wait_and_are_not_refused() {
     assert!(full(), "and an operator sees it");
     drop(first);
     assert!(read_all(&mut second).await.ends_with("hello"));
+}
+
+#[tokio::test]
+async fn a_client_that_takes_all_connections_keeps_no_other_out() {
+    let metrics = Arc::<Metrics>::default();
+    let shown = Some(Arc::clone(&metrics));
+    let server = server(ListenerOptions { max_connections: 16, metrics: shown, ..Default::default() }).await;
+    let mut greedy = Vec::new();
+    for _ in 0..14 {
+        let mut socket = server.connect().await;
+        socket.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+        socket.read_exact(&mut [0; 12]).await.expect("while there is plenty, it gets them");
+        greedy.push(socket);
+    }
+    let said = async |from: &str| {
+        let mut socket = server.connect_from(from).await;
+        let _ = socket.write_all(&get("/")).await;
+        let mut got = Vec::new();
+        let _ = timeout(SOON, socket.read_to_end(&mut got)).await.expect("it ends");
+        String::from_utf8(got).unwrap()
+    };
+    assert_eq!(said("127.0.0.1").await, "", "what is left is for others");
+    assert!(metrics.encode().contains("assay_client_share_exceeded_total{kind=\"connection\"} 1\n"));
+    assert!(said("127.0.0.2").await.ends_with("hello"));
+    drop(greedy.pop());
+    assert!(said("127.0.0.2").await.ends_with("hello"));
+    assert!(said("127.0.0.1").await.ends_with("hello"), "there is plenty again");
+}
+
+#[tokio::test]
+async fn a_client_that_takes_nothing_of_its_answers_leaves_requests_to_others() {
+    let server = server(ListenerOptions { max_requests: 16, ..Default::default() }).await;
+    let mut greedy = h2(server.connect().await).await;
+    let mut open = Vec::new();
+    for _ in 0..14 {
+        let answer = greedy.send_request(h2_get(Method::GET, "/endless")).await.unwrap();
+        assert_eq!(answer.status(), StatusCode::OK);
+        open.push(answer);
+    }
+    let put_off = greedy.send_request(h2_get(Method::GET, "/")).await.unwrap();
+    assert_eq!(put_off.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert!(put_off.headers().contains_key("retry-after"));
+    let mut other = h2(server.connect_from("127.0.0.2").await).await;
+    let hello = other.send_request(h2_get(Method::GET, "/")).await.unwrap();
+    assert_eq!(hello.collect().await.unwrap().to_bytes(), "hello");
+    open.truncate(10);
+    let again = async {
+        // The server learns of a stream that was given up a moment later.
+        while greedy.send_request(h2_get(Method::GET, "/")).await.unwrap().status() != StatusCode::OK {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    timeout(SOON, again).await.expect("there is plenty again");
 }
 
 #[tokio::test]

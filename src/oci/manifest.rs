@@ -1,5 +1,7 @@
 //! Manifests: the exact bytes, their digest, and what they say.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use serde::Deserialize;
 
@@ -17,13 +19,13 @@ pub const ENTRIES_MAX: usize = 4096;
 
 /// An index or image manifest: bytes, the digest of exactly these bytes, and their parsed form.
 ///
-/// The bytes are never written again from the parsed form, so what was verified is what is served.
+/// The bytes are never written again from the parsed form, so what was verified is what is served. Clones share both.
 #[derive(Clone, Debug)]
 pub struct Manifest {
     bytes: Bytes,
     digest: Digest,
     media_type: ManifestType,
-    body: ManifestBody,
+    body: Arc<ManifestBody>,
 }
 
 /// What a manifest says.
@@ -111,7 +113,7 @@ impl Manifest {
             return Err(ManifestError::MediaType(format!("schema version {}", wire.schema_version)));
         }
         let media_type = wire.media_type(sent_as)?;
-        let body = wire.body(media_type.kind())?;
+        let body = Arc::new(wire.body(media_type.kind())?);
         Ok(Self { digest: Digest::of(&bytes), bytes, media_type, body })
     }
 
@@ -137,7 +139,7 @@ impl Manifest {
 
     /// The image form, if it is one.
     pub fn image(&self) -> Option<&Image> {
-        match &self.body {
+        match &*self.body {
             ManifestBody::Image(image) => Some(image),
             ManifestBody::Index(_) => None,
         }
@@ -145,7 +147,7 @@ impl Manifest {
 
     /// The index form, if it is one.
     pub fn index(&self) -> Option<&Index> {
-        match &self.body {
+        match &*self.body {
             ManifestBody::Index(index) => Some(index),
             ManifestBody::Image(_) => None,
         }
@@ -153,7 +155,7 @@ impl Manifest {
 
     /// Everything it names: an index's manifests, or an image's config and layers.
     pub fn named(&self) -> impl Iterator<Item = &Descriptor> {
-        let (config, rest) = match &self.body {
+        let (config, rest) = match &*self.body {
             ManifestBody::Index(index) => (None, &index.manifests),
             ManifestBody::Image(image) => (Some(&image.config), &image.layers),
         };
@@ -162,7 +164,7 @@ impl Manifest {
 
     /// What it is about, when it is a referrer.
     pub fn subject(&self) -> Option<&Descriptor> {
-        match &self.body {
+        match &*self.body {
             ManifestBody::Index(index) => index.subject.as_ref(),
             ManifestBody::Image(image) => image.subject.as_ref(),
         }

@@ -10,7 +10,6 @@ use super::error::PullError;
 use super::question::Question;
 
 /// What is known about a manifest without looking for signatures.
-#[expect(clippy::large_enum_variant, reason = "made once for each look, and taken apart at once")]
 pub(super) enum Known {
     /// It may be served.
     Admitted(Admission),

@@ -31,7 +31,6 @@ pub struct Search {
 
 /// The three outcomes.
 #[derive(Clone, Debug)]
-#[expect(clippy::large_enum_variant, reason = "made once for each judgement, and taken apart at once")]
 pub enum Judgement {
     /// May be served: signed as demanded, or the rule is `audit` or `off` (the verdict says which).
     Allow(Verified<Manifest>),

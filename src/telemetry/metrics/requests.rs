@@ -24,6 +24,7 @@ pub(super) struct Requests {
     served_bytes: Family<CacheLabels, Counter>,
     connections: Gauge,
     connections_full: Counter,
+    share_exceeded: Family<KindLabels, Counter>,
 }
 
 /// A request that is over.
@@ -96,7 +97,10 @@ impl Requests {
         let connections_full = Counter::default();
         let help = "Times that as many connections were open as may be, so that the next client waits";
         registry.register("connections_full", help, connections_full.clone());
-        Self { requests, seconds, bytes, served_from, served_bytes, connections, connections_full }
+        let share_exceeded = Family::default();
+        let help = "Connections closed and requests put off because one client had its share of them";
+        registry.register("client_share_exceeded", help, share_exceeded.clone());
+        Self { requests, seconds, bytes, served_from, served_bytes, connections, connections_full, share_exceeded }
     }
 }
 
@@ -118,6 +122,11 @@ impl Metrics {
     /// As many connections are open as may be: the next client waits.
     pub fn connections_full(&self) {
         self.requests.connections_full.inc();
+    }
+
+    /// One client has its share of what all have: a `connection` was closed, or a `request` put off.
+    pub fn share_exceeded(&self, kind: &'static str) {
+        self.requests.share_exceeded.get_or_create(&KindLabels { kind }).inc();
     }
 
     /// A client has connected.
