@@ -120,15 +120,12 @@ async fn talk<H: Handler>(
 ) {
     let activity = Activity::new();
     let service = {
-        let (activity, metrics) = (activity.clone(), options.metrics.clone());
+        let activity = activity.clone();
         service_fn(move |request| {
             let (busy, handler) = (activity.begin(), Arc::clone(&handler));
             // HTTP/2 cuts bodies into frames.
             let outlet = outlet.clone().filter(|_| request.version() < Version::HTTP_2);
             let place = place.request();
-            if let (None, Some(metrics)) = (&place, &metrics) {
-                metrics.share_exceeded("request");
-            }
             // Boxed, so that a stream whose client takes nothing of its answer does not hold the work for it, too.
             Box::pin(async move {
                 let response = answer(&*handler, request, client, place.is_some()).await;

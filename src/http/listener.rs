@@ -3,7 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::Semaphore;
@@ -13,10 +13,7 @@ use crate::tasks::Tasks;
 use crate::telemetry::Metrics;
 
 use super::connection::{self, End, Handler};
-use super::shares::Shares;
-
-/// How often the log says the same about connections that do not fit.
-const TOLD_EVERY: Duration = Duration::from_secs(60);
+use super::shares::{Shares, Told};
 
 /// Most clients that the kernel lets wait to be accepted, if `net.core.somaxconn` lets it: a cluster that comes back
 /// connects at once, and who finds the queue full tries again only after a second, then three.
@@ -109,22 +106,20 @@ async fn accept<H: Handler>(
     tasks: &Tasks,
     end: &End,
 ) {
-    let shares = Shares::new(options.max_connections, options.max_requests);
-    let (mut full, mut crowded) = (Told::default(), Told::default());
+    let shares = Shares::new((options.max_connections, options.max_requests), options.metrics.clone());
+    let mut told = Told::default();
     loop {
         let slot = match Arc::clone(slots).try_acquire_owned() {
             Ok(slot) => slot,
             Err(_) => {
-                say_full(options, &mut full);
+                say_full(options, &mut told);
                 Arc::clone(slots).acquire_owned().await.expect("the semaphore is never closed")
             }
         };
         match listener.accept().await {
             Ok((socket, client)) => {
-                let Some(place) = shares.connection(client.ip()) else {
-                    say_crowded(options, client, &mut crowded);
-                    continue;
-                };
+                // Otherwise it is closed.
+                let Some(place) = shares.connection(client.ip()) else { continue };
                 let connection = connection::serve(
                     socket,
                     client,
@@ -160,36 +155,6 @@ fn say_full(options: &ListenerOptions, told: &mut Told) {
             max_connections = options.max_connections,
             "as many connections are open as may be; further clients wait until one ends"
         );
-    }
-}
-
-/// The client's connection is closed: it has its share.
-fn say_crowded(options: &ListenerOptions, client: SocketAddr, told: &mut Told) {
-    if let Some(metrics) = &options.metrics {
-        metrics.share_exceeded("connection");
-    }
-    if told.is_due() {
-        tracing::warn!(
-            client = %client.ip(),
-            max_connections = options.max_connections,
-            "one client has most of the connections that may be open; its further ones are closed, so that others find \
-             room; where all come from one address, raise max_connections"
-        );
-    }
-}
-
-/// When the log was last told of something that happens often.
-#[derive(Default)]
-struct Told(Option<Instant>);
-
-impl Told {
-    /// Whether it is time to tell it again.
-    fn is_due(&mut self) -> bool {
-        let due = self.0.is_none_or(|last| last.elapsed() >= TOLD_EVERY);
-        if due {
-            self.0 = Some(Instant::now());
-        }
-        due
     }
 }
 

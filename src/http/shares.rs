@@ -7,12 +7,18 @@ use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+
+use crate::telemetry::Metrics;
 
 /// One in eight places is kept for clients that have few.
 const KEPT: usize = 8;
 
 /// Few are less than one in sixteen: it takes as many addresses to have them all.
 const FEW: usize = 16;
+
+/// How often the log says the same about what does not fit.
+const TOLD_EVERY: Duration = Duration::from_secs(60);
 
 /// What one listener's clients have. Clones are the same.
 #[derive(Clone, Debug)]
@@ -23,10 +29,17 @@ struct State {
     connections: Limit,
     requests: Limit,
     clients: Mutex<HashMap<IpAddr, Owned>>,
+    metrics: Option<Arc<Metrics>>,
+    told: Mutex<Told>,
 }
+
+/// When the log was last told of something that happens often.
+#[derive(Debug, Default)]
+pub(super) struct Told(Option<Instant>);
 
 #[derive(Debug)]
 struct Limit {
+    kind: &'static str,
     most: usize,
     taken: Arc<AtomicUsize>,
 }
@@ -56,11 +69,13 @@ pub(super) struct Place {
 
 impl Shares {
     /// For a listener with so many connections and requests at most.
-    pub(super) fn new(connections: usize, requests: usize) -> Self {
+    pub(super) fn new((connections, requests): (usize, usize), metrics: Option<Arc<Metrics>>) -> Self {
         Self(Arc::new(State {
-            connections: Limit::new(connections),
-            requests: Limit::new(requests),
+            connections: Limit::new("connection", connections),
+            requests: Limit::new("request", requests),
             clients: Mutex::default(),
+            metrics,
+            told: Mutex::default(),
         }))
     }
 
@@ -70,10 +85,25 @@ impl Shares {
         let mut clients = self.clients();
         let owned = clients.entry(client).or_default().clone();
         let place = self.0.connections.take(&owned.connections);
-        if place.is_none() && owned.has_none() {
-            clients.remove(&client);
+        if place.is_none() {
+            if owned.has_none() {
+                clients.remove(&client);
+            }
+            self.turned_away(client, &self.0.connections);
         }
         Some(ConnectionPlace { shares: self.clone(), client, owned, place: Some(place?) })
+    }
+
+    /// An operator sees who it was.
+    fn turned_away(&self, client: IpAddr, limit: &Limit) {
+        if let Some(metrics) = &self.0.metrics {
+            metrics.share_exceeded(limit.kind);
+        }
+        if self.0.told.lock().expect("no holder of this lock panics").is_due() {
+            let (kind, most) = (limit.kind, limit.most);
+            tracing::warn!(%client, kind, most, "one client has its share of what there may be, and gets no more while \
+                there is little left for others; where all come from one address, raise max_connections");
+        }
     }
 
     fn clients(&self) -> MutexGuard<'_, HashMap<IpAddr, Owned>> {
@@ -89,7 +119,12 @@ impl ConnectionPlace {
 
     /// A place for a request on this connection; `None` when its client has its share.
     pub(super) fn request(&self) -> Option<Place> {
-        self.shares.0.requests.take(&self.owned.requests)
+        let requests = &self.shares.0.requests;
+        let place = requests.take(&self.owned.requests);
+        if place.is_none() {
+            self.shares.turned_away(self.client, requests);
+        }
+        place
     }
 }
 
@@ -103,6 +138,17 @@ impl Drop for ConnectionPlace {
     }
 }
 
+impl Told {
+    /// Whether it is time to tell it again.
+    pub(super) fn is_due(&mut self) -> bool {
+        let due = self.0.is_none_or(|last| last.elapsed() >= TOLD_EVERY);
+        if due {
+            self.0 = Some(Instant::now());
+        }
+        due
+    }
+}
+
 impl Owned {
     fn has_none(&self) -> bool {
         self.connections.load(Ordering::Relaxed) == 0
@@ -110,8 +156,8 @@ impl Owned {
 }
 
 impl Limit {
-    fn new(most: usize) -> Self {
-        Self { most, taken: Arc::default() }
+    fn new(kind: &'static str, most: usize) -> Self {
+        Self { kind, most, taken: Arc::default() }
     }
 
     fn take(&self, owned: &Arc<AtomicUsize>) -> Option<Place> {
@@ -156,7 +202,7 @@ mod tests {
 
     #[test]
     fn one_client_leaves_an_eighth_to_others() {
-        let shares = Shares::new(64, 64);
+        let shares = Shares::new((64, 64), None);
         let greedy = connect(&shares, "10.0.0.1", 64);
         assert_eq!(greedy.len(), 56, "all that is not kept");
         let modest = connect(&shares, "10.0.0.2", 64);
@@ -167,16 +213,16 @@ mod tests {
 
     #[test]
     fn no_more_than_there_are() {
-        let shares = Shares::new(64, 64);
+        let shares = Shares::new((64, 64), None);
         let all: Vec<_> = (1..=32).flat_map(|n| connect(&shares, &format!("10.0.0.{n}"), 4)).collect();
         assert_eq!(all.len(), 64);
-        let few = Shares::new(1, 1);
+        let few = Shares::new((1, 1), None);
         assert_eq!(connect(&few, "10.0.0.1", 2).len(), 1, "a listener may be as small as that");
     }
 
     #[test]
     fn requests_are_shared_in_the_same_way() {
-        let shares = Shares::new(16, 64);
+        let shares = Shares::new((16, 64), None);
         let (greedy, modest) = (connect(&shares, "10.0.0.1", 2), connect(&shares, "10.0.0.2", 1));
         let requests: Vec<_> = greedy.iter().cycle().map_while(ConnectionPlace::request).collect();
         assert_eq!(requests.len(), 56);
@@ -189,13 +235,13 @@ mod tests {
 
     #[test]
     fn nobody_is_remembered_who_has_nothing() {
-        let shares = Shares::new(16, 16);
+        let shares = Shares::new((16, 16), None);
         let places = connect(&shares, "10.0.0.1", 15);
         assert!(shares.connection(address("10.0.0.1")).is_none());
         assert_eq!(shares.clients().len(), 1);
         drop(places);
         assert!(shares.clients().is_empty());
-        let full = Shares::new(0, 0);
+        let full = Shares::new((0, 0), None);
         assert!(full.connection(address("10.0.0.1")).is_none() && full.clients().is_empty());
     }
 
