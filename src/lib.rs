@@ -20,6 +20,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod demo;
+pub mod fair;
 pub mod http;
 pub mod ledger;
 pub mod oci;

@@ -22,8 +22,15 @@ const LAYERS: [(&str, &[&str]); 12] = [
 ];
 
 /// They know no business; what they may use of ours.
-const HELPERS: [(&str, &[&str]); 6] =
-    [("clock", &[]), ("removal", &[]), ("secret", &[]), ("size", &[]), ("tasks", &[]), ("telemetry", &["clock"])];
+const HELPERS: [(&str, &[&str]); 7] = [
+    ("clock", &[]),
+    ("fair", &[]),
+    ("removal", &[]),
+    ("secret", &[]),
+    ("size", &[]),
+    ("tasks", &[]),
+    ("telemetry", &["clock"]),
+];
 
 /// What decides must not depend on the time of day, on running tasks, or on what is logged.
 const WITHOUT_HELPERS: [&str; 2] = ["oci", "trust"];

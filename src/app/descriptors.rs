@@ -8,6 +8,9 @@ use crate::config::Settings;
 /// ten layers on one. Whoever takes nothing may open 128, each of which costs some kilobytes and a file.
 const REQUESTS_EACH: u64 = 8;
 
+/// However few connections there may be: over HTTP/2 one node has many requests on one.
+const REQUESTS_LEAST: u64 = 1024;
+
 /// What is open besides: the cache's most wanted files, the ledger, upstreams, the log.
 const BESIDES: u64 = 512;
 
@@ -50,15 +53,23 @@ impl Need {
         2 * (self.connections * self.listeners + self.fetches)
     }
 
-    fn wanted(self) -> u64 {
-        (1 + REQUESTS_EACH) * self.connections * self.listeners + 2 * self.fetches + BESIDES
+    /// As many connections again may wait.
+    fn others(self) -> u64 {
+        2 * (self.connections * self.listeners + self.fetches) + BESIDES
     }
 
-    /// So many that connections and fetches have theirs left, but one for each connection in any case.
+    fn wanted(self) -> u64 {
+        self.others() + self.wanted_requests() * self.listeners
+    }
+
+    fn wanted_requests(self) -> u64 {
+        (REQUESTS_EACH * self.connections).max(REQUESTS_LEAST)
+    }
+
+    /// So many that connections and fetches have theirs left; where there are too few for all, a quarter.
     fn requests(self, allowed: u64) -> usize {
-        let others = self.connections * self.listeners + 2 * self.fetches + BESIDES;
-        let most = allowed.saturating_sub(others) / self.listeners;
-        usize::try_from(most.min(REQUESTS_EACH * self.connections).max(self.connections)).unwrap_or(usize::MAX)
+        let most = allowed.saturating_sub(self.others()).max(allowed / 4) / self.listeners;
+        usize::try_from(most.min(self.wanted_requests()).max(1)).unwrap_or(usize::MAX)
     }
 }
 
@@ -71,8 +82,9 @@ mod tests {
         let need = Need { connections: 4096, listeners: 2, fetches: 64 };
         assert_eq!(need.requests(need.wanted()), 8 * 4096);
         assert_eq!(need.requests(u64::MAX), 8 * 4096);
-        assert_eq!(need.requests(65536), (65536 - 8192 - 128 - 512) / 2);
-        assert_eq!(need.requests(1024), 4096, "warned of");
+        assert_eq!(need.requests(65536), (65536 - 16384 - 128 - 512) / 2);
+        assert_eq!(need.requests(1024), 128, "warned of");
         assert!(need.least() < need.wanted());
+        assert_eq!(Need { connections: 1, listeners: 1, fetches: 64 }.requests(u64::MAX), 1024);
     }
 }

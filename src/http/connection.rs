@@ -44,6 +44,8 @@ const H1_BUFFER: usize = 64 * 1024;
 const H2_HEADERS_MAX: u32 = 16 * 1024;
 /// Requests at a time on one HTTP/2 connection; clients fetch some ten layers at a time.
 const H2_STREAMS_MAX: u32 = 128;
+/// The same on all connections of a client but its first ones.
+const H2_STREAMS_LATER: u32 = 16;
 /// What a client may send before we read it. We never read request bodies.
 const H2_WINDOW: u32 = 65_535;
 /// Unsent bytes of one HTTP/2 stream: one piece of content.
@@ -54,7 +56,7 @@ const TLS_BUFFER: usize = 264 * 1024;
 /// itself it takes some megabytes for whoever was fast, and keeps them when that one stops reading: two thousand
 /// such connections fill all the memory that there is for TCP. Less costs processor time, so nodes do not get it.
 const UNSENT: u32 = 128 * 1024;
-/// How many connections of a client are its first ones.
+/// How many connections of a client are its first ones: a node has some ten.
 const FIRST: usize = 64;
 /// Streams that a client may open and reset before we hang up (RUSTSEC-2023-0034, rapid reset).
 const H2_RESETS_MAX: usize = 20;
@@ -119,6 +121,7 @@ async fn talk<H: Handler>(
     end: End,
 ) {
     let activity = Activity::new();
+    let streams = if place.number() > FIRST { H2_STREAMS_LATER } else { H2_STREAMS_MAX };
     let service = {
         let activity = activity.clone();
         service_fn(move |request| {
@@ -134,7 +137,7 @@ async fn talk<H: Handler>(
             })
         })
     };
-    let builder = builder(options, tasks);
+    let builder = builder(options, tasks, streams);
     let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
     let patience = Patience { first: options.header_timeout, next: options.idle_timeout, stall: options.stall_timeout };
     let mut ending = false;
@@ -185,7 +188,7 @@ async fn answer(
     response
 }
 
-fn builder(options: &ListenerOptions, tasks: Tasks) -> auto::Builder<Spawner> {
+fn builder(options: &ListenerOptions, tasks: Tasks, streams: u32) -> auto::Builder<Spawner> {
     let mut builder = auto::Builder::new(Spawner(tasks));
     builder
         .http1()
@@ -201,7 +204,7 @@ fn builder(options: &ListenerOptions, tasks: Tasks) -> auto::Builder<Spawner> {
         .timer(TokioTimer::new())
         .keep_alive_interval(H2_PING_INTERVAL)
         .keep_alive_timeout(H2_PING_TIMEOUT)
-        .max_concurrent_streams(H2_STREAMS_MAX)
+        .max_concurrent_streams(streams)
         .max_header_list_size(H2_HEADERS_MAX)
         .max_pending_accept_reset_streams(H2_RESETS_MAX)
         .max_local_error_reset_streams(H2_ERRORS_MAX)

@@ -34,7 +34,8 @@ pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 /// How a listener treats its connections.
 #[derive(Clone)]
 pub struct ListenerOptions {
-    /// Most connections at a time. When they are there, the next ones wait in the kernel's queue.
+    /// Most connections at a time. As many again wait here, further ones in the kernel's queue. One client has its
+    /// share only; see [`super::shares`].
     pub max_connections: usize,
     /// Most requests that are answered at a time. The next ones are asked to come again.
     pub max_requests: usize,
@@ -83,7 +84,8 @@ pub(super) async fn serve_with<H: Handler>(
     shutdown: impl Future<Output = ()>,
 ) -> bool {
     let (options, handler, end) = (Arc::new(options), Arc::new(handler), End::default());
-    let most = u32::try_from(options.max_connections).unwrap_or(u32::MAX).max(1);
+    // Those that are open, and those that wait.
+    let most = u32::try_from(options.max_connections.saturating_mul(2)).unwrap_or(u32::MAX).max(2);
     let slots = Arc::new(Semaphore::new(most as usize));
     tokio::select! {
         // What was accepted runs in its own task, so nothing is lost here.
@@ -106,55 +108,41 @@ async fn accept<H: Handler>(
     tasks: &Tasks,
     end: &End,
 ) {
-    let shares = Shares::new((options.max_connections, options.max_requests), options.metrics.clone());
+    let connections = options.max_connections.max(1);
+    let shares = Shares::new(connections, options.max_requests, options.metrics.clone());
     let mut told = Told::default();
     loop {
-        let slot = match Arc::clone(slots).try_acquire_owned() {
-            Ok(slot) => slot,
-            Err(_) => {
-                say_full(options, &mut told);
-                Arc::clone(slots).acquire_owned().await.expect("the semaphore is never closed")
-            }
-        };
+        let slot = Arc::clone(slots).acquire_owned().await.expect("the semaphore is never closed");
         match listener.accept().await {
             Ok((socket, client)) => {
-                // Otherwise it is closed.
-                let Some(place) = shares.connection(client.ip()) else { continue };
-                let connection = connection::serve(
-                    socket,
-                    client,
-                    place,
-                    Arc::clone(handler),
-                    Arc::clone(options),
-                    tasks.clone(),
-                    end.clone(),
-                );
-                let counted = options.metrics.as_ref().map(|metrics| metrics.connection_opened());
+                // Otherwise it is closed: many of its client's wait already.
+                let Some(arrival) = shares.arrive(client.ip()) else { continue };
+                let (handler, options) = (Arc::clone(handler), Arc::clone(options));
+                let (of, end) = (tasks.clone(), end.clone());
                 tasks.spawn("connection", async move {
-                    connection.await;
-                    drop((slot, counted));
+                    let turn = tokio::time::timeout(options.idle_timeout, arrival.place());
+                    // Dropping it closes the connection.
+                    let place = tokio::select! {
+                        turn = turn => turn.ok(),
+                        () = end.soon.cancelled() => None,
+                    };
+                    if let Some(place) = place {
+                        let counted = options.metrics.as_ref().map(|metrics| metrics.connection_opened());
+                        connection::serve(socket, client, place, handler, options, of, end).await;
+                        drop(counted);
+                    }
+                    drop(slot);
                 });
             }
             Err(error) if is_of_one_connection(&error) => {}
             Err(error) => {
                 // Mostly: no file descriptors left. Some come back when connections end.
-                tracing::error!(%error, "cannot accept connections");
+                if told.is_due() {
+                    tracing::error!(%error, "cannot accept connections");
+                }
                 tokio::time::sleep(Duration::from_millis(200)).await;
             }
         }
-    }
-}
-
-/// The next client, if there is one, waits in the kernel's queue.
-fn say_full(options: &ListenerOptions, told: &mut Told) {
-    if let Some(metrics) = &options.metrics {
-        metrics.connections_full();
-    }
-    if told.is_due() {
-        tracing::warn!(
-            max_connections = options.max_connections,
-            "as many connections are open as may be; further clients wait until one ends"
-        );
     }
 }
 

@@ -13,7 +13,7 @@ use http_body::{Body, Frame, SizeHint};
 use tokio::time::Instant;
 
 use super::file_socket::Outlet;
-use super::shares::Place;
+use super::shares::RequestPlace;
 
 /// How long a connection may wait for its client.
 #[derive(Clone, Copy, Debug)]
@@ -61,7 +61,7 @@ pub(super) struct Watched<B> {
     body: B,
     busy: Busy,
     outlet: Option<Outlet>,
-    _place: Option<Place>,
+    _place: Option<RequestPlace>,
 }
 
 impl Activity {
@@ -133,7 +133,7 @@ impl Drop for Busy {
 
 impl<B> Watched<B> {
     /// Keeps the request's place until it is dropped.
-    pub(super) fn new(body: B, (busy, place): (Busy, Option<Place>), outlet: Option<Outlet>) -> Self {
+    pub(super) fn new(body: B, (busy, place): (Busy, Option<RequestPlace>), outlet: Option<Outlet>) -> Self {
         Self { body, busy, outlet, _place: place }
     }
 }

@@ -68,6 +68,11 @@ impl Reply {
         Self::new(StatusCode::NOT_MODIFIED, Payload::None).with(header::CACHE_CONTROL, ASK_AGAIN)
     }
 
+    /// A status that says all.
+    pub(super) fn empty(status: StatusCode) -> Self {
+        Self::new(status, Payload::None).with(header::CACHE_CONTROL, NEVER_STORE)
+    }
+
     fn new(status: StatusCode, payload: Payload) -> Self {
         Self { status, headers: HeaderMap::with_capacity(HEADERS), phrase: None, payload, facts: Facts::default() }
     }

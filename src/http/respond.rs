@@ -121,17 +121,15 @@ pub(super) fn internal() -> Reply {
 
 /// As much as we hold of lists waits for clients that take it slowly.
 pub(super) fn busy() -> Reply {
-    try_again("too many large lists wait to be taken by their clients; try again")
-}
-
-/// This client has as many requests open as it may while others want some.
-pub(super) fn crowded() -> Reply {
-    try_again("too many requests from this address are being answered; try again when some of them are done")
-}
-
-fn try_again(message: &str) -> Reply {
+    let message = "too many large lists wait to be taken by their clients; try again";
     error_reply(StatusCode::SERVICE_UNAVAILABLE, ErrorCode::Unavailable, message)
         .with(header::RETRY_AFTER, seconds(RETRY_AFTER))
+}
+
+/// This client has as many requests open as it may while others want some. Without a body: whoever takes nothing of
+/// its answers would have us hold that, too.
+pub(super) fn crowded() -> Reply {
+    Reply::empty(StatusCode::SERVICE_UNAVAILABLE).with(header::RETRY_AFTER, seconds(RETRY_AFTER))
 }
 
 fn refused(refusal: &Refusal, deny_reason: bool) -> Reply {

@@ -1,140 +1,215 @@
 //! How much each client may have of what all share: connections, and requests that are being answered.
 //!
-//! While there is plenty, anybody may have all they want: a whole cluster may come from one address. The last eighth
-//! is for clients that have little, so that one who takes what it can get, and reads nothing of it, keeps nobody out.
+//! While there is plenty, anybody may have all they want: a whole cluster may come from one address. Of the last eighth
+//! a client gets the less the more it has, so that one who takes what it can get, and reads nothing of it, keeps nobody
+//! out. A connection that is not its client's turn waits; a request is put off.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 
+use crate::fair::{self, Places, Rule};
 use crate::telemetry::Metrics;
 
-/// One in eight places is kept for clients that have few.
+/// The last one in eight places is for clients that have few.
 const KEPT: usize = 8;
 
-/// Few are less than one in sixteen: it takes as many addresses to have them all.
-const FEW: usize = 16;
+/// Of those, a client gets another while it has less than a quarter of what is left: it takes some twenty clients to
+/// have them all.
+const FEW: usize = 4;
 
 /// How often the log says the same about what does not fit.
 const TOLD_EVERY: Duration = Duration::from_secs(60);
 
 /// What one listener's clients have. Clones are the same.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(super) struct Shares(Arc<State>);
 
-#[derive(Debug)]
 struct State {
-    connections: Limit,
-    requests: Limit,
-    clients: Mutex<HashMap<IpAddr, Owned>>,
+    connections: Places<ByClient>,
+    /// Connections that wait for a place of those. As many again.
+    waiting: Places<ByClient>,
+    requests: Requests,
     metrics: Option<Arc<Metrics>>,
     told: Mutex<Told>,
+    told_full: Mutex<Told>,
+}
+
+/// [`may_have`] another of so many.
+#[derive(Debug)]
+struct ByClient(usize);
+
+/// The same for requests, which come a hundred thousand times a second: they are only counted.
+struct Requests {
+    most: usize,
+    taken: Arc<AtomicUsize>,
+    by_client: Mutex<HashMap<IpAddr, Weak<AtomicUsize>>>,
+}
+
+/// A connection that was accepted.
+pub(super) struct Arrival {
+    shares: Shares,
+    client: IpAddr,
+    turn: Turn,
+}
+
+enum Turn {
+    Now(fair::Place<ByClient>),
+    /// With its place among those who wait.
+    Later(fair::Place<ByClient>),
+}
+
+/// The place of one connection, until dropped.
+pub(super) struct ConnectionPlace {
+    shares: Shares,
+    client: IpAddr,
+    /// Its client's.
+    requests: Arc<AtomicUsize>,
+    number: usize,
+    _place: fair::Place<ByClient>,
+}
+
+/// The place of one request, until dropped.
+#[derive(Debug)]
+pub(super) struct RequestPlace {
+    taken: Arc<AtomicUsize>,
+    owned: Arc<AtomicUsize>,
 }
 
 /// When the log was last told of something that happens often.
 #[derive(Debug, Default)]
 pub(super) struct Told(Option<Instant>);
 
-#[derive(Debug)]
-struct Limit {
-    kind: &'static str,
-    most: usize,
-    taken: Arc<AtomicUsize>,
-}
-
-/// What one client has.
-#[derive(Clone, Debug, Default)]
-struct Owned {
-    connections: Arc<AtomicUsize>,
-    requests: Arc<AtomicUsize>,
-}
-
-/// The place of one connection, until dropped.
-#[derive(Debug)]
-pub(super) struct ConnectionPlace {
-    shares: Shares,
-    client: IpAddr,
-    owned: Owned,
-    place: Option<Place>,
-}
-
-/// The place of one request, until dropped.
-#[derive(Debug)]
-pub(super) struct Place {
-    taken: Arc<AtomicUsize>,
-    owned: Arc<AtomicUsize>,
+/// Whether a client that owns so many of `most` may have another, while so many are left.
+fn may_have(most: usize, owned: usize, left: usize) -> bool {
+    left > most / KEPT || (left > 0 && (owned == 0 || owned.saturating_mul(FEW) < left))
 }
 
 impl Shares {
-    /// For a listener with so many connections and requests at most.
-    pub(super) fn new((connections, requests): (usize, usize), metrics: Option<Arc<Metrics>>) -> Self {
+    /// For a listener with so many connections and requests at most. As many connections again may wait.
+    pub(super) fn new(connections: usize, requests: usize, metrics: Option<Arc<Metrics>>) -> Self {
+        let places = || Places::new(connections, ByClient(connections));
         Self(Arc::new(State {
-            connections: Limit::new("connection", connections),
-            requests: Limit::new("request", requests),
-            clients: Mutex::default(),
+            connections: places(),
+            waiting: places(),
+            requests: Requests { most: requests, taken: Arc::default(), by_client: Mutex::default() },
             metrics,
             told: Mutex::default(),
+            told_full: Mutex::default(),
         }))
     }
 
-    /// A place for a connection from `address`; `None` when this client has its share.
-    pub(super) fn connection(&self, address: IpAddr) -> Option<ConnectionPlace> {
-        let client = client(address);
-        let mut clients = self.clients();
-        let owned = clients.entry(client).or_default().clone();
-        let place = self.0.connections.take(&owned.connections);
-        if place.is_none() {
-            if owned.has_none() {
-                clients.remove(&client);
-            }
-            self.turned_away(client, &self.0.connections);
+    /// A connection from `address`; `None` when so many of this client wait already that it should be closed.
+    pub(super) fn arrive(&self, address: IpAddr) -> Option<Arrival> {
+        let State { connections, waiting, metrics, told_full, .. } = &*self.0;
+        let client = address.to_canonical();
+        let arrival = |turn| Some(Arrival { shares: self.clone(), client, turn });
+        if let Some(place) = connections.try_take(&client) {
+            return arrival(Turn::Now(place));
         }
-        Some(ConnectionPlace { shares: self.clone(), client, owned, place: Some(place?) })
+        if connections.free() > 0 {
+            self.has_its_share(client, "connection");
+        } else {
+            if let Some(metrics) = metrics {
+                metrics.connections_full();
+            }
+            if is_due(told_full) {
+                tracing::warn!(
+                    "as many connections are open as max_connections says; further ones wait until one ends"
+                );
+            }
+        }
+        arrival(Turn::Later(waiting.try_take(&client)?))
     }
 
     /// An operator sees who it was.
-    fn turned_away(&self, client: IpAddr, limit: &Limit) {
-        if let Some(metrics) = &self.0.metrics {
-            metrics.share_exceeded(limit.kind);
+    fn has_its_share(&self, client: IpAddr, kind: &'static str) {
+        let State { metrics, told, .. } = &*self.0;
+        if let Some(metrics) = metrics {
+            metrics.share_exceeded(kind);
         }
-        if self.0.told.lock().expect("no holder of this lock panics").is_due() {
-            let (kind, most) = (limit.kind, limit.most);
-            tracing::warn!(%client, kind, most, "one client has its share of what there may be, and gets no more while \
-                there is little left for others; where all come from one address, raise max_connections");
+        if is_due(told) {
+            tracing::warn!(
+                %client,
+                kind,
+                "one client has its share of what there may be: its further connections wait, its further requests are \
+                 put off, while little is left for others; where all come from one address, raise max_connections"
+            );
         }
     }
+}
 
-    fn clients(&self) -> MutexGuard<'_, HashMap<IpAddr, Owned>> {
-        self.0.clients.lock().expect("no holder of this lock panics")
+impl Arrival {
+    /// Waits for the client's turn. Cancel safe: a dropped call gives the turn to another.
+    pub(super) async fn place(self) -> ConnectionPlace {
+        let Self { shares, client, turn } = self;
+        let (place, waited) = match turn {
+            Turn::Now(place) => (place, None),
+            Turn::Later(waiting) => (shares.0.connections.take(&client).await, Some(waiting)),
+        };
+        drop(waited);
+        let (requests, number) = (shares.0.requests.of(client), shares.0.connections.held(&client));
+        ConnectionPlace { shares, client, requests, number, _place: place }
     }
 }
 
 impl ConnectionPlace {
-    /// How many connections this client has, with this one.
+    /// How many connections its client had when it began, with this one.
     pub(super) fn number(&self) -> usize {
-        self.owned.connections.load(Ordering::Relaxed)
+        self.number
     }
 
     /// A place for a request on this connection; `None` when its client has its share.
-    pub(super) fn request(&self) -> Option<Place> {
-        let requests = &self.shares.0.requests;
-        let place = requests.take(&self.owned.requests);
+    pub(super) fn request(&self) -> Option<RequestPlace> {
+        let place = self.shares.0.requests.take(&self.requests);
         if place.is_none() {
-            self.shares.turned_away(self.client, requests);
+            self.shares.has_its_share(self.client, "request");
         }
         place
     }
 }
 
-impl Drop for ConnectionPlace {
-    fn drop(&mut self) {
-        let mut clients = self.shares.clients();
-        self.place = None;
-        if self.owned.has_none() {
-            clients.remove(&self.client);
+impl Rule for ByClient {
+    type Row = IpAddr;
+
+    fn may_hold(&self, _: &IpAddr, held: usize, free: usize) -> bool {
+        may_have(self.0, held, free)
+    }
+}
+
+impl Requests {
+    fn of(&self, client: IpAddr) -> Arc<AtomicUsize> {
+        let mut by_client = self.by_client.lock().expect("no holder of this lock panics");
+        // Now and then, those who left.
+        if by_client.len().is_power_of_two() {
+            by_client.retain(|_, owned| owned.strong_count() > 0);
         }
+        let known = by_client.get(&client).and_then(Weak::upgrade);
+        known.unwrap_or_else(|| {
+            let owned = Arc::default();
+            by_client.insert(client, Arc::downgrade(&owned));
+            owned
+        })
+    }
+
+    fn take(&self, owned: &Arc<AtomicUsize>) -> Option<RequestPlace> {
+        let left = self.most.saturating_sub(self.taken.load(Ordering::Relaxed));
+        if !may_have(self.most, owned.load(Ordering::Relaxed), left) {
+            return None;
+        }
+        // Some at once may all find room for one: a few places more than the limit harm nobody.
+        self.taken.fetch_add(1, Ordering::Relaxed);
+        owned.fetch_add(1, Ordering::Relaxed);
+        Some(RequestPlace { taken: Arc::clone(&self.taken), owned: Arc::clone(owned) })
+    }
+}
+
+impl Drop for RequestPlace {
+    fn drop(&mut self) {
+        self.taken.fetch_sub(1, Ordering::Relaxed);
+        self.owned.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -149,107 +224,87 @@ impl Told {
     }
 }
 
-impl Owned {
-    fn has_none(&self) -> bool {
-        self.connections.load(Ordering::Relaxed) == 0
-    }
-}
-
-impl Limit {
-    fn new(kind: &'static str, most: usize) -> Self {
-        Self { kind, most, taken: Arc::default() }
-    }
-
-    fn take(&self, owned: &Arc<AtomicUsize>) -> Option<Place> {
-        let left = self.most.saturating_sub(self.taken.load(Ordering::Relaxed));
-        let has_few = owned.load(Ordering::Relaxed) < self.most / FEW;
-        if left == 0 || (left <= self.most / KEPT && !has_few) {
-            return None;
-        }
-        // Some at once may all find room for one: a few places more than the limit harm nobody.
-        self.taken.fetch_add(1, Ordering::Relaxed);
-        owned.fetch_add(1, Ordering::Relaxed);
-        Some(Place { taken: Arc::clone(&self.taken), owned: Arc::clone(owned) })
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.taken.fetch_sub(1, Ordering::Relaxed);
-        self.owned.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-/// Who it is: over IPv6 a machine has a whole network of addresses (RFC 6177).
-fn client(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V4(address) => address.into(),
-        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),
-    }
+fn is_due(told: &Mutex<Told>) -> bool {
+    told.lock().expect("no holder of this lock panics").is_due()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use futures_util::FutureExt as _;
 
-    fn address(text: &str) -> IpAddr {
-        text.parse().unwrap()
+    fn arrive(shares: &Shares, from: &str) -> Option<Arrival> {
+        shares.arrive(from.parse().unwrap())
     }
 
-    fn connect(shares: &Shares, from: &str, times: usize) -> Vec<ConnectionPlace> {
-        (0..times).map_while(|_| shares.connection(address(from))).collect()
+    /// As many as get a place at once, and those who wait.
+    fn connect(shares: &Shares, from: &str, times: usize) -> (Vec<ConnectionPlace>, Vec<Arrival>) {
+        let (mut places, mut waiting) = (Vec::new(), Vec::new());
+        for arrival in (0..times).map_while(|_| arrive(shares, from)) {
+            match arrival.turn {
+                Turn::Now(_) => places.push(arrival.place().now_or_never().unwrap()),
+                Turn::Later(_) => waiting.push(arrival),
+            }
+        }
+        (places, waiting)
     }
 
     #[test]
-    fn one_client_leaves_an_eighth_to_others() {
-        let shares = Shares::new((64, 64), None);
-        let greedy = connect(&shares, "10.0.0.1", 64);
-        assert_eq!(greedy.len(), 56, "all that is not kept");
-        let modest = connect(&shares, "10.0.0.2", 64);
-        assert_eq!(modest.len(), 4, "few of what is kept");
+    fn one_client_leaves_an_eighth_to_others_and_waits_with_the_rest() {
+        let shares = Shares::new(64, 64, None);
+        let (greedy, waiting) = connect(&shares, "10.0.0.1", 200);
+        assert_eq!((greedy.len(), waiting.len()), (56, 56), "what is left is for others, here and there");
+        let (modest, mut next) = connect(&shares, "10.0.0.2", 4);
+        assert_eq!((modest.len(), next.len()), (2, 2));
+        let mut turn = Box::pin(next.remove(0).place());
+        assert!((&mut turn).now_or_never().is_none());
         drop(greedy);
-        assert_eq!(connect(&shares, "10.0.0.2", 64).len(), 52, "there is plenty again");
+        assert!(turn.now_or_never().is_some(), "there is plenty again");
     }
 
     #[test]
-    fn no_more_than_there_are() {
-        let shares = Shares::new((64, 64), None);
-        let all: Vec<_> = (1..=32).flat_map(|n| connect(&shares, &format!("10.0.0.{n}"), 4)).collect();
-        assert_eq!(all.len(), 64);
-        let few = Shares::new((1, 1), None);
-        assert_eq!(connect(&few, "10.0.0.1", 2).len(), 1, "a listener may be as small as that");
+    fn it_takes_many_clients_to_have_all() {
+        let shares = Shares::new(4096, 4096, None);
+        let held: Vec<_> = (1..=8).map(|n| connect(&shares, &format!("10.0.0.{n}"), 4096).0).collect();
+        assert_eq!(held[0].len(), 3584);
+        let (modest, _) = connect(&shares, "10.0.1.1", 10);
+        assert_eq!(modest.len(), 10);
+    }
+
+    #[test]
+    fn a_cluster_gets_all_there_are() {
+        let shares = Shares::new(64, 64, None);
+        let nodes: Vec<_> = (1..=64).map(|n| connect(&shares, &format!("10.0.0.{n}"), 1).0).collect();
+        assert_eq!(nodes.iter().flatten().count(), 64);
+        let (none, waiting) = connect(&shares, "10.0.1.1", 1);
+        assert_eq!((none.len(), waiting.len()), (0, 1));
+        for small in 1..=9 {
+            let shares = Shares::new(small, small, None);
+            let each: Vec<_> = (1..=small).map(|n| connect(&shares, &format!("10.0.0.{n}"), 1).0).collect();
+            assert_eq!(each.iter().flatten().count(), small);
+        }
     }
 
     #[test]
     fn requests_are_shared_in_the_same_way() {
-        let shares = Shares::new((16, 64), None);
-        let (greedy, modest) = (connect(&shares, "10.0.0.1", 2), connect(&shares, "10.0.0.2", 1));
+        let shares = Shares::new(16, 64, None);
+        let ((greedy, _), (modest, _)) = (connect(&shares, "10.0.0.1", 2), connect(&shares, "10.0.0.2", 1));
         let requests: Vec<_> = greedy.iter().cycle().map_while(ConnectionPlace::request).collect();
         assert_eq!(requests.len(), 56);
-        let place = modest[0].request();
-        assert!(place.is_some());
-        assert!(greedy[0].request().is_none());
-        drop((greedy, requests));
         assert!(modest[0].request().is_some());
+        assert!(greedy[0].request().is_none());
+        drop(requests);
+        assert!(greedy[0].request().is_some());
     }
 
     #[test]
-    fn nobody_is_remembered_who_has_nothing() {
-        let shares = Shares::new((16, 16), None);
-        let places = connect(&shares, "10.0.0.1", 15);
-        assert!(shares.connection(address("10.0.0.1")).is_none());
-        assert_eq!(shares.clients().len(), 1);
-        drop(places);
-        assert!(shares.clients().is_empty());
-        let full = Shares::new((0, 0), None);
-        assert!(full.connection(address("10.0.0.1")).is_none() && full.clients().is_empty());
-    }
-
-    #[test]
-    fn a_machine_has_one_share_whatever_its_addresses() {
-        assert_eq!(client(address("2001:db8::1")), client(address("2001:db8::ffff:1")));
-        assert_ne!(client(address("2001:db8::1")), client(address("2001:db8:0:1::1")));
-        assert_eq!(client(address("::ffff:10.0.0.1")), client(address("10.0.0.1")));
-        assert_ne!(client(address("10.0.0.1")), client(address("10.0.0.2")));
+    fn who_has_left_is_forgotten() {
+        let shares = Shares::new(4096, 4096, None);
+        for n in 0..1000 {
+            connect(&shares, &format!("10.0.{}.{}", n / 250, n % 250), 1);
+        }
+        assert!(shares.0.requests.by_client.lock().unwrap().len() < 10);
+        let address = |text: &str| arrive(&shares, text).unwrap().client;
+        assert_eq!(address("::ffff:10.0.0.1"), address("10.0.0.1"));
     }
 }

@@ -334,19 +334,18 @@ async fn a_client_that_takes_all_connections_keeps_no_other_out() {
         socket.read_exact(&mut [0; 12]).await.expect("while there is plenty, it gets them");
         greedy.push(socket);
     }
-    let said = async |from: &str| {
-        let mut socket = server.connect_from(from).await;
-        let _ = socket.write_all(&get("/")).await;
-        let mut got = Vec::new();
-        let _ = timeout(SOON, socket.read_to_end(&mut got)).await.expect("it ends");
-        String::from_utf8(got).unwrap()
+    let said = async |mut socket: TcpStream| {
+        socket.write_all(&get("/")).await.unwrap();
+        timeout(SOON, read_all(&mut socket)).await.expect("it ends")
     };
-    assert_eq!(said("127.0.0.1").await, "", "what is left is for others");
+    let mut waits = server.connect().await;
+    waits.write_all(&get("/")).await.unwrap();
+    let waited = timeout(Duration::from_millis(100), waits.read(&mut [0; 12])).await;
+    assert!(waited.is_err(), "what is left is for others");
     assert!(metrics.encode().contains("assay_client_share_exceeded_total{kind=\"connection\"} 1\n"));
-    assert!(said("127.0.0.2").await.ends_with("hello"));
+    assert!(said(server.connect_from("127.0.0.2").await).await.ends_with("hello"));
     drop(greedy.pop());
-    assert!(said("127.0.0.2").await.ends_with("hello"));
-    assert!(said("127.0.0.1").await.ends_with("hello"), "there is plenty again");
+    assert!(read_all(&mut waits).await.ends_with("hello"), "it was waited for, not refused");
 }
 
 #[tokio::test]

@@ -11,14 +11,19 @@ use bytes::Bytes;
 /// thousand readers fit into memory.
 pub(super) const PIECE: usize = 256 * 1024;
 
+/// What a reader should ask for first: clients that open thousands of streams and take nothing, not even that, must not
+/// take all pieces.
+pub(super) const FIRST: usize = 4 * 1024;
+
+/// What is smaller gets memory of its own size: it is not worth a whole piece.
+const SMALL: usize = 16 * 1024;
+
 /// Most pieces kept for the next reader: 8 MiB.
 const KEPT: usize = 32;
 
-/// How many may be out before the next get less: 64 MiB of pieces, then 12 MiB of small ones, then tiny ones, which cost
-/// more time for each byte. Clients that open thousands of streams and take nothing must not take all memory.
-const OUT_MAX: [(usize, usize); 2] = [(256, PIECE), (1024, SMALL)];
-const SMALL: usize = 16 * 1024;
-const TINY: usize = 4 * 1024;
+/// Most pieces that are out at once: 64 MiB. Whoever reads while they are gets small ones, which cost more
+/// time for each byte: clients that open thousands of streams and take nothing must not take all memory.
+const OUT_MAX: usize = 256;
 
 static POOL: Pool = Pool::new();
 
@@ -61,7 +66,9 @@ impl AsRef<[u8]> for Buffer {
 
 impl Drop for Buffer {
     fn drop(&mut self) {
-        self.pool.give_back(std::mem::take(&mut self.memory));
+        if self.memory.len() == PIECE {
+            self.pool.give_back(std::mem::take(&mut self.memory));
+        }
     }
 }
 
@@ -71,23 +78,19 @@ impl Pool {
     }
 
     fn take(&'static self, length: usize) -> Buffer {
-        // Some at once may all find room for one: a few more than the limit harm nobody.
-        let out = self.out.fetch_add(1, Ordering::Relaxed);
-        let most = OUT_MAX.iter().find(|(most, _)| out < *most).map_or(TINY, |(_, size)| *size);
-        let used = length.min(most);
-        // What is small is not worth a whole piece.
-        let memory = match used > SMALL {
-            true => self.free().pop().unwrap_or_else(|| vec![0; PIECE].into()),
-            false => vec![0; used].into(),
-        };
-        Buffer { pool: self, memory, used }
+        // Two at once may both find room for one: a piece more than the limit harms nobody.
+        let small = length <= SMALL || self.out.load(Ordering::Relaxed) >= OUT_MAX;
+        if small {
+            let used = length.min(SMALL);
+            return Buffer { pool: self, memory: vec![0; used].into(), used };
+        }
+        self.out.fetch_add(1, Ordering::Relaxed);
+        let memory = self.free().pop().unwrap_or_else(|| vec![0; PIECE].into());
+        Buffer { pool: self, memory, used: length.min(PIECE) }
     }
 
     fn give_back(&self, memory: Box<[u8]>) {
         self.out.fetch_sub(1, Ordering::Relaxed);
-        if memory.len() < PIECE {
-            return;
-        }
         let mut free = self.free();
         if free.len() < KEPT {
             free.push(memory);
@@ -130,17 +133,11 @@ mod tests {
     #[test]
     fn readers_who_keep_their_pieces_leave_small_ones_to_the_next() {
         let pool = pool();
-        let [(pieces, _), (small, _)] = OUT_MAX;
-        let take = |times| (0..times).map(|_| pool.take(PIECE).into_bytes()).collect::<Vec<_>>();
-        let all_have = |held: &[Bytes], size| held.iter().all(|piece| piece.len() == size);
-        let mut held = take(pieces);
-        assert!(all_have(&held, PIECE));
-        let others = take(small - pieces);
-        assert!(all_have(&others, SMALL));
-        assert!(all_have(&take(1), TINY));
-        drop(others);
+        let mut held: Vec<_> = (0..OUT_MAX).map(|_| pool.take(PIECE).into_bytes()).collect();
+        assert!(held.iter().all(|piece| piece.len() == PIECE));
+        assert_eq!(pool.take(PIECE).into_bytes().len(), SMALL);
         held.pop();
-        assert!(all_have(&take(1), PIECE));
+        assert_eq!(pool.take(PIECE).into_bytes().len(), PIECE);
         drop(held);
         assert!(pool.free().len() <= KEPT);
     }

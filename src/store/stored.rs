@@ -12,7 +12,7 @@ use bytes::Bytes;
 use crate::oci::{ByteRange, Claim, Digest, Hasher};
 
 use super::HOLD_BACK;
-use super::buffer::PIECE;
+use super::buffer::{FIRST, PIECE};
 use super::disk::Place;
 use super::file_slice::{FileSlice, Piece};
 use super::known::Known;
@@ -40,6 +40,7 @@ pub struct StoredReader {
     blob: Arc<StoredBlob>,
     at: u64,
     end: u64,
+    has_begun: bool,
     /// Runs until the content is known to be right.
     check: Option<Check>,
 }
@@ -85,14 +86,14 @@ impl StoredBlob {
     pub fn read_whole(self) -> StoredReader {
         let end = self.claim.size;
         let check = (!self.is_hashed).then(Check::default);
-        StoredReader { blob: Arc::new(self), at: 0, end, check }
+        StoredReader { blob: Arc::new(self), at: 0, end, has_begun: false, check }
     }
 
     /// Reads a part. A part of content that was not hashed yet waits until all of it is, because for
     /// HTTP the part is complete by itself.
     pub async fn read_range(self, range: ByteRange) -> Result<StoredReader, StoredError> {
         let blob = self.hash_if_needed().await?;
-        Ok(StoredReader { blob: Arc::new(blob), at: range.start, end: range.end, check: None })
+        Ok(StoredReader { blob: Arc::new(blob), at: range.start, end: range.end, has_begun: false, check: None })
     }
 
     /// Hashes content that was not hashed since it last changed. Afterwards its first byte is as
@@ -178,7 +179,8 @@ impl StoredReader {
             if self.at == self.end {
                 return self.finish();
             }
-            let length = usize::try_from(self.end - self.at).unwrap_or(PIECE).min(PIECE);
+            let most = if std::mem::replace(&mut self.has_begun, true) { PIECE } else { FIRST };
+            let length = usize::try_from(self.end - self.at).unwrap_or(most).min(most);
             let piece = on_disk::read_at(Arc::clone(&self.blob.file), self.at, length)
                 .await
                 .map_err(|error| self.blob.unreadable(error))?;
@@ -229,8 +231,8 @@ mod tests {
     use super::*;
     use crate::store::{DiskStore, VerifyReads};
 
-    /// The first piece of what was hashed a moment ago.
-    async fn first_piece(verify_reads: VerifyReads) -> usize {
+    /// The second piece of what was hashed a moment ago, with the first.
+    async fn first_pieces(verify_reads: VerifyReads) -> usize {
         let home = tempfile::tempdir().unwrap();
         let store = DiskStore::open(home.path()).unwrap().verifying(verify_reads);
         let bytes = Bytes::from(vec![7; 2 * HOLD_BACK as usize]);
@@ -246,16 +248,18 @@ mod tests {
             tokio::time::sleep(std::time::Duration::from_millis(10)).await;
         }
         let mut reader = store.open_blob(claim).await.unwrap().unwrap().read_whole();
-        reader.next().await.unwrap().unwrap().len()
+        let first = reader.next().await.unwrap().unwrap().len();
+        assert_eq!(first, FIRST, "who takes nothing holds no more");
+        first + reader.next().await.unwrap().unwrap().len()
     }
 
     #[tokio::test]
     async fn content_is_hashed_on_each_read_where_that_is_asked() {
         assert_eq!(
-            first_piece(VerifyReads::OnChange).await,
+            first_pieces(VerifyReads::OnChange).await,
             2 * HOLD_BACK as usize,
             "it was hashed, and did not change"
         );
-        assert_eq!(first_piece(VerifyReads::Always).await, HOLD_BACK as usize, "the end waits for the digest");
+        assert_eq!(first_pieces(VerifyReads::Always).await, HOLD_BACK as usize, "the end waits for the digest");
     }
 }

@@ -98,7 +98,7 @@ impl Requests {
         let help = "Times that as many connections were open as may be, so that the next client waits";
         registry.register("connections_full", help, connections_full.clone());
         let share_exceeded = Family::default();
-        let help = "Connections closed and requests put off because one client had its share of them";
+        let help = "Connections that had to wait and requests put off because one client had its share of them";
         registry.register("client_share_exceeded", help, share_exceeded.clone());
         Self { requests, seconds, bytes, served_from, served_bytes, connections, connections_full, share_exceeded }
     }
@@ -124,7 +124,7 @@ impl Metrics {
         self.requests.connections_full.inc();
     }
 
-    /// One client has its share of what all have: a `connection` was closed, or a `request` put off.
+    /// One client has its share of what all have: a `connection` waits, or a `request` was put off.
     pub fn share_exceeded(&self, kind: &'static str) {
         self.requests.share_exceeded.get_or_create(&KindLabels { kind }).inc();
     }
