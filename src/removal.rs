@@ -63,6 +63,8 @@ fn remove_files(folder: &OwnedFd) -> io::Result<Vec<CString>> {
             known => known,
         };
         match kind {
+            // An empty one needs no move, for which it would have to be writable.
+            FileType::Directory if unlinkat(folder, name, AtFlags::REMOVEDIR).is_ok() => {}
             FileType::Directory => folders.push(name.to_owned()),
             _ => unlinkat(folder, name, AtFlags::empty())?,
         }

@@ -35,7 +35,7 @@ use super::walk::{Walk, Walked};
 const MEMORY_MAX: u64 = 32 * 1024 * 1024;
 
 /// A look that nobody answered for so long is not waited for by those who come later: it may hang on a connection from
-/// before an outage. They look again; at most twice within the deadline of a search.
+/// before an outage. They look again: some six looks at one digest can run, if each hangs until its deadlines end it.
 const LOOK_AGAIN_AFTER: Duration = Duration::from_secs(5);
 
 /// Decides which manifests may be served. One judgement for any crowd.
@@ -142,13 +142,11 @@ impl Gatekeeper {
         let admitted = match last {
             None => joined.await,
             // Nothing rests on this look but what is written down: where upstream is silent, nobody waits long for it.
-            Some(last) => match tokio::time::timeout(upstream.patience(&repository), joined).await {
-                Ok(Ok(Err(PullError::Upstream { away: true, .. }))) => return Ok((last, CacheOutcome::Memory)),
-                Ok(admitted) => admitted,
-                Err(_) => {
-                    upstream.was_quiet(&repository);
+            Some(last) => match upstream.in_patience(&repository, joined).await {
+                None | Some(Ok(Err(PullError::Upstream { away: true, .. }))) => {
                     return Ok((last, CacheOutcome::Memory));
                 }
+                Some(admitted) => admitted,
             },
         };
         let admission = admitted.map_err(|_| PullError::Internal("the program is stopping".into()))??;
@@ -157,7 +155,7 @@ impl Gatekeeper {
 
     /// What is known about a manifest, itself or through its parents. `None`: nothing. What was never verified
     /// here is not judged where a rule is enforced; what was, under an earlier rule, is. Where nothing is enforced,
-    /// what was let through once is forgotten soon, and so it is judged again. Cancel safe.
+    /// what was let through once is so again without a look: that is taken when it is asked for itself. Cancel safe.
     pub(super) async fn known(&self, question: &Question, walk: Walk) -> Result<Option<Admission>, PullError> {
         question.pass_deny_list(self.0.clock.now())?;
         if let Some(admission) = self.0.in_memory(question).or_else(|| self.0.audited_last(question)) {
@@ -276,8 +274,7 @@ impl Parts {
     ) -> BoxFuture<'a, Result<Known, PullError>> {
         Box::pin(async move {
             question.pass_deny_list(self.clock.now())?;
-            let last = || walk.is_on_the_way().then(|| self.audited_last(question)).flatten();
-            if let Some(admission) = self.in_memory(question).or_else(last) {
+            if let Some(admission) = self.in_memory(question) {
                 return Ok(Known::Admitted(admission));
             }
             if !walk.is_first_at(question.digest) {
@@ -293,7 +290,11 @@ impl Parts {
             // Where nothing is enforced nothing needs to be remembered either. And what was verified under
             // another rule may have been signed for this one, too: only upstream knows.
             if walk.is_on_the_way() && (!question.is_enforced() || matches!(recalled, Known::Outdated)) {
-                return self.judge(&question.about(question.digest), given).await.map(Known::Admitted);
+                let judged = match self.judge(&question.about(question.digest), given).await {
+                    Err(error @ PullError::Upstream { away: true, .. }) => self.audited_last(question).ok_or(error),
+                    judged => judged,
+                };
+                return judged.map(Known::Admitted);
             }
             Ok(recalled)
         })
@@ -382,6 +383,12 @@ impl Parts {
         let (judged, found) = question.judge(manifest, found, self.clock.now()).await?;
         if rule.demand().is_some() {
             self.metrics.signature_check(started.elapsed());
+        }
+        let is_verified = matches!(&judged, Judgement::Allow(verified) if verified.verdict().is_verified());
+        // Nothing was when this look began. One that began later may have come further while this one hung.
+        let since = self.in_memory(question).filter(|since| since.verdict().is_verified() && question.accepts(since));
+        if let Some(since) = since.filter(|_| !is_verified) {
+            return Ok(since);
         }
         match judged {
             Judgement::Allow(verified) => {

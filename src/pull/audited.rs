@@ -14,7 +14,7 @@ use super::question::Question;
 /// How long it is served without another look: short, so that a signature that comes later is seen.
 const AUDIT_FOR: SignedDuration = SignedDuration::from_secs(60);
 
-/// How long what was found last is remembered for when nobody can look.
+/// How long what was found last is remembered for when nobody can look, since the last try.
 const KEPT_FOR: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Admissions that rest on no proof, by what was asked, with when they were made.

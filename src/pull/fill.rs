@@ -15,7 +15,7 @@ use crate::upstream::{FairPlaces, UpstreamError};
 use super::error::PullError;
 use super::from_upstream::content_error;
 use super::keeping::Keeping;
-use super::resume::Source;
+use super::resume::{ENOUGH, Source};
 
 /// How long content that turned out bad is fetched without passing it on before the end. The client
 /// whose response was cut asks again at once, and then gets a readable answer, or good content.
@@ -104,15 +104,16 @@ impl Fills {
             self.metrics.follower_joined();
             Ok(Some((incoming, CacheOutcome::Join)))
         };
-        let may_begin = |latest: &Incoming| latest.silent_for() >= self.silent_for && fetches.len() < AT_ONCE;
-        if let Some(latest) = latest.clone().filter(|latest| !may_begin(latest)) {
+        // Nothing has to go for a second one.
+        let may_begin = |latest: &Incoming| {
+            latest.silent_for() >= self.silent_for && fetches.len() < AT_ONCE && self.store.has_room(source.claim)
+        };
+        if let Some(latest) = latest.filter(|latest| !may_begin(latest)) {
             return join(latest);
         }
-        let spool = match (self.store.begin(source.claim), latest) {
-            (Ok(spool), _) => spool,
-            // There is no room for it twice.
-            (Err(_), Some(latest)) => return join(latest),
-            (Err(error), None) => {
+        let spool = match self.store.begin(source.claim) {
+            Ok(spool) => spool,
+            Err(error) => {
                 self.keeping.failed("content", &error);
                 return Ok(None);
             }
@@ -125,7 +126,6 @@ impl Fills {
         let landing = Landing { key, incoming: incoming.clone(), running: Arc::clone(&self.running) };
         self.tasks.spawn("fill", async move {
             let place = fills.places.take(&source.repository).await;
-            spool.is_asked_for();
             let finish_line = spool.finish_line();
             fills.run(source, spool).await;
             // Off the list before those who wait for it hear: they may want a fetch of their own.
@@ -162,7 +162,6 @@ impl Fills {
         match sealed {
             Ok(sealed) => {
                 self.suspects.invalidate(&claim.digest);
-                self.failures.invalidate(&(source.repository, claim));
                 self.metrics.fill_finished(FillOutcome::Sealed);
                 match self.store.commit(sealed).await {
                     Ok(()) => self.keeping.kept(),
@@ -215,7 +214,7 @@ enum Cause {
 }
 
 async fn fill(source: &Source, spool: &mut Spool) -> Result<(), Cause> {
-    let mut arriving = source.open().await.map_err(Cause::Upstream)?;
+    let mut arriving = source.open(ENOUGH, || spool.is_asked_for()).await.map_err(Cause::Upstream)?;
     let mut arrived = arriving.next().await.map_err(Cause::Upstream)?;
     while let Some(pieces) = arrived {
         let (written, next) = (spool.write(pieces), arriving.next());
@@ -247,6 +246,9 @@ impl Drop for Landing {
 mod tests {
     use super::*;
     use crate::demo::Registry;
+    use crate::size::Size;
+    use crate::store::Limits;
+    use crate::telemetry::SpaceMetrics;
     use crate::upstream::{NetworkOptions, Proxy, UpstreamOptions, Upstreams};
 
     const NEVER: Duration = Duration::from_secs(60);
@@ -261,9 +263,18 @@ mod tests {
         silent_for: Duration,
         folder: &tempfile::TempDir,
     ) -> (Fills, impl Fn(&str, Claim) -> (Incoming, CacheOutcome)) {
-        let network = NetworkOptions { proxy: Proxy::None, ..NetworkOptions::default() };
+        joining_in(upstreams, silent_for, DiskStore::open(folder.path()).unwrap(), 64)
+    }
+
+    fn joining_in(
+        upstreams: Vec<UpstreamOptions>,
+        silent_for: Duration,
+        store: DiskStore,
+        fetches_max: usize,
+    ) -> (Fills, impl Fn(&str, Claim) -> (Incoming, CacheOutcome)) {
+        let network = NetworkOptions { proxy: Proxy::None, fetches_max, ..NetworkOptions::default() };
         let upstreams = Upstreams::new(upstreams, network).unwrap();
-        let store = Arc::new(DiskStore::open(folder.path()).unwrap());
+        let store = Arc::new(store);
         let metrics = Arc::<Metrics>::default();
         let most = Most { fetches: 4, absent_for: Duration::ZERO, silent_for };
         let keeping = Arc::new(Keeping::new(Arc::clone(&metrics)));
@@ -280,6 +291,15 @@ mod tests {
 
     async fn is_sealed(mut incoming: Incoming) -> bool {
         tokio::time::timeout(Duration::from_secs(10), incoming.sealed()).await.is_ok_and(|sealed| sealed.is_ok())
+    }
+
+    async fn falls_silent(incoming: &Incoming, silent_for: Duration) {
+        let silent = async {
+            while incoming.silent_for() < silent_for {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(10), silent).await.expect("it says nothing");
     }
 
     /// It takes connections and never answers, and more is asked of it than there are places.
@@ -322,13 +342,7 @@ mod tests {
         assert_eq!(outcome, CacheOutcome::Fill);
         let (joined, outcome) = join("far.test", claim);
         assert_eq!((outcome, joined.is_same(&first)), (CacheOutcome::Join, true), "it may well answer yet");
-        tokio::time::timeout(Duration::from_secs(10), async {
-            while first.silent_for() < silent_for {
-                tokio::time::sleep(Duration::from_millis(10)).await;
-            }
-        })
-        .await
-        .unwrap();
+        falls_silent(&first, silent_for).await;
         assert!(fills.is_running(&"far.test/app".parse().unwrap(), claim), "nothing has to go for another");
         let (second, outcome) = join("far.test", claim);
         assert_eq!((outcome, second.is_same(&first)), (CacheOutcome::Fill, false));
@@ -348,18 +362,43 @@ mod tests {
         let mut joined = Vec::new();
         for _ in 0..4 {
             let (incoming, outcome) = join("silent.test", claim);
-            tokio::time::timeout(Duration::from_secs(10), async {
-                while incoming.silent_for() < silent_for {
-                    tokio::time::sleep(Duration::from_millis(10)).await;
-                }
-            })
-            .await
-            .unwrap();
+            falls_silent(&incoming, silent_for).await;
             joined.push((incoming, outcome));
         }
         let outcomes: Vec<_> = joined.iter().map(|(_, outcome)| *outcome).collect();
         let (fill, join) = (CacheOutcome::Fill, CacheOutcome::Join);
         assert_eq!(outcomes, [fill, fill, join, join]);
         assert!(joined[3].0.is_same(&joined[1].0) && !joined[1].0.is_same(&joined[0].0));
+    }
+
+    #[tokio::test]
+    async fn where_there_is_no_room_for_it_twice_the_silent_fetch_is_waited_for() {
+        let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let silent_for = Duration::from_millis(50);
+        let claim = Claim { digest: Digest::of(b"x"), size: 1000 };
+        for (room, outcome) in [(1500, CacheOutcome::Join), (2500, CacheOutcome::Fill)] {
+            let folder = tempfile::tempdir().unwrap();
+            let limits = Limits { max_size: Size::Bytes(room), min_free: Size::Bytes(0) };
+            let store = DiskStore::open_within(folder.path(), limits, SpaceMetrics::default()).unwrap();
+            let all = vec![options("silent.test", silent.local_addr().unwrap())];
+            let (_, join) = joining_in(all, silent_for, store, 64);
+            let (first, _) = join("silent.test", claim);
+            falls_silent(&first, silent_for).await;
+            assert_eq!(join("silent.test", claim).1, outcome, "with room for {room}");
+        }
+    }
+
+    #[tokio::test]
+    async fn who_waits_for_a_turn_is_not_silent() {
+        let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let all = vec![options("silent.test", silent.local_addr().unwrap())];
+        let (folder, silent_for) = (tempfile::tempdir().unwrap(), Duration::from_millis(50));
+        let (_, join) = joining_in(all, silent_for, DiskStore::open(folder.path()).unwrap(), 1);
+        let claim = |n: u8| Claim { digest: Digest::of(&[n]), size: 1 };
+        let (asked, _) = join("silent.test", claim(1));
+        falls_silent(&asked, silent_for).await;
+        let (waiting, _) = join("silent.test", claim(2));
+        tokio::time::sleep(2 * silent_for).await;
+        assert_eq!(waiting.silent_for(), Duration::ZERO, "nobody was asked for it");
     }
 }

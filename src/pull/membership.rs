@@ -106,7 +106,7 @@ impl Membership {
 
     fn stands(&self, member: &Member, question: &Question) -> bool {
         match &member.verdict().decision {
-            // Served only because of audit: looked at anew with its manifest, which is remembered briefly.
+            // Served only because of audit: how its manifest stands is asked each time.
             Decision::Refused { .. } | Decision::Unknown { .. } => false,
             _ => stands(member.verdict(), question, self.clock.now()),
         }

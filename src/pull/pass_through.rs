@@ -22,6 +22,9 @@ use super::servable::ContentError;
 /// reads, so they may have half of the places that an upstream has for blobs, and fetches keep the others.
 pub(super) const PASSING_MAX: usize = 32;
 
+/// Pieces go on as they come: here they go to no other thread, and what is gathered is held for each client.
+const EACH: u64 = 1;
+
 /// How much of what was sent is read back at a time.
 const PIECE: usize = 256 * 1024;
 
@@ -60,7 +63,7 @@ impl Detour {
     /// Returns when upstream's headers are here. Cancel safe.
     pub(super) async fn begin(&self, part: Option<ByteRange>) -> Result<PassThrough, NoPassage> {
         let place = self.place().await.ok_or(NoPassage::Crowded)?;
-        let arriving = self.source.open().await?;
+        let arriving = self.source.open(EACH, || ()).await?;
         let claim = self.source.claim;
         let wanted = part.unwrap_or(ByteRange { start: 0, end: claim.size });
         Ok(self.passing(arriving, Hasher::default(), wanted, place))
@@ -83,7 +86,7 @@ impl Detour {
             hasher.update(&piece);
         }
         let wanted = ByteRange { start: sent, end: claim.size };
-        Ok(self.passing(self.source.go_on_at(sent), hasher, wanted, place))
+        Ok(self.passing(self.source.go_on_at(sent, EACH), hasher, wanted, place))
     }
 
     /// Waits for a place, as long as the content itself may take.

@@ -126,14 +126,11 @@ impl Resolver {
         if patience.is_zero() {
             return Ok(self.stale(key, led, "upstream is known to be away"));
         }
-        match tokio::time::timeout(patience, self.ask(upstream, &key, true)).await {
-            Ok(Err(PullError::Upstream { away: true, detail, .. })) => Ok(self.stale(key, led, &detail)),
-            Ok(answer) => answer,
+        match upstream.in_patience(repository, self.ask(upstream, &key, true)).await {
+            Some(Err(PullError::Upstream { away: true, detail, .. })) => Ok(self.stale(key, led, &detail)),
+            Some(answer) => answer,
             // The question goes on, for those who come later.
-            Err(_) => {
-                upstream.was_quiet(repository);
-                Ok(self.stale(key, led, &format!("no answer within {} s", patience.as_secs())))
-            }
+            None => Ok(self.stale(key, led, &format!("no answer within {} s", patience.as_secs()))),
         }
     }
 

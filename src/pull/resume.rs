@@ -16,10 +16,10 @@ use crate::oci::{Claim, Repository};
 use crate::telemetry::Metrics;
 use crate::upstream::{BlobStream, Upstream, UpstreamError, blob_time};
 
-/// So many bytes are gathered before they go on, for at most so long: each step to another thread costs as much as
+/// So many bytes are gathered before they go to another thread, for at most so long: each such step costs as much as
 /// hashing 16 KiB, and what is more than this is no longer near the processor when it is hashed. The first piece
 /// of a blob goes on at once, since somebody waits for it.
-const ENOUGH: u64 = 256 * 1024;
+pub(super) const ENOUGH: u64 = 256 * 1024;
 const GATHERING: Duration = Duration::from_millis(5);
 
 /// Pauses before a try: the first, doubled each time, and the longest; plus up to as much again by chance,
@@ -49,6 +49,7 @@ pub(super) struct Arriving {
     /// What came and did not go on yet, and how much that is.
     gathered: Vec<Bytes>,
     gathered_bytes: u64,
+    enough: u64,
     /// All tries together end here.
     deadline: Instant,
     pauses: ExponentialBackoff,
@@ -61,19 +62,21 @@ pub(super) struct Arriving {
 }
 
 impl Source {
-    /// Asks for the blob; returns when the headers are here.
+    /// Asks for the blob; returns when the headers are here. `on_turn` is called when upstream is asked. So much of
+    /// it is gathered before it goes on: see [`ENOUGH`].
     ///
     /// # Errors
     /// As [`Upstream::blob_from`]. Cancel safe.
-    pub(super) async fn open(&self) -> Result<Arriving, UpstreamError> {
-        let mut arriving = self.go_on_at(0);
-        arriving.stream = Some(self.ask(0, arriving.deadline).await?);
+    pub(super) async fn open(&self, enough: u64, on_turn: impl FnOnce() + Send) -> Result<Arriving, UpstreamError> {
+        let mut arriving = self.go_on_at(0, enough);
+        arriving.stream = Some(self.ask(0, arriving.deadline, on_turn).await?);
         Ok(arriving)
     }
 
     /// The blob from an offset on, of which the beginning came before. Nothing is asked yet.
-    pub(super) fn go_on_at(&self, at: u64) -> Arriving {
+    pub(super) fn go_on_at(&self, at: u64, enough: u64) -> Arriving {
         Arriving {
+            enough,
             source: self.clone(),
             stream: None,
             at,
@@ -87,9 +90,14 @@ impl Source {
         }
     }
 
-    async fn ask(&self, from: u64, deadline: Instant) -> Result<Fuse<BlobStream>, UpstreamError> {
+    async fn ask(
+        &self,
+        from: u64,
+        deadline: Instant,
+        on_turn: impl FnOnce() + Send,
+    ) -> Result<Fuse<BlobStream>, UpstreamError> {
         let Self { upstream, repository, claim, .. } = self;
-        Ok(Box::pin(upstream.blob_from(repository, *claim, from, deadline)).await?.fuse())
+        Ok(Box::pin(upstream.blob_from(repository, *claim, from, deadline, on_turn)).await?.fuse())
     }
 }
 
@@ -117,6 +125,8 @@ impl Arriving {
             };
             match piece {
                 None => break,
+                // It brings nothing on, and must not count as if it did.
+                Some(Ok(piece)) if piece.is_empty() => {}
                 Some(Ok(piece)) => {
                     self.at += piece.len() as u64;
                     self.since += piece.len() as u64;
@@ -138,7 +148,7 @@ impl Arriving {
 
     /// Whether what is gathered should go on.
     fn has_enough(&self) -> bool {
-        self.gathered_bytes >= ENOUGH
+        self.gathered_bytes >= self.enough
             || (self.gathered_bytes > 0 && (!self.has_begun || self.at >= self.source.claim.size))
     }
 
@@ -156,7 +166,7 @@ impl Arriving {
             tokio::time::sleep(pause).await;
             self.source.metrics.fill_resumed();
         }
-        match self.source.ask(self.at, self.deadline).await {
+        match self.source.ask(self.at, self.deadline, || ()).await {
             Ok(stream) => self.stream = Some(stream),
             Err(error) => self.broken = Some(error),
         }
@@ -173,4 +183,67 @@ fn pauses(upstream: &Upstream) -> ExponentialBackoff {
         .with_max_times(upstream.retries())
         .with_jitter()
         .build()
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+
+    use super::*;
+    use crate::oci::Digest;
+    use crate::tasks::Tasks;
+    use crate::upstream::{NetworkOptions, Proxy, UpstreamOptions, Upstreams};
+
+    /// From an upstream that sends these pieces, each after so long.
+    async fn arriving(enough: u64, pieces: impl Into<Vec<(Duration, &'static [u8])>>) -> Arriving {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
+        let pieces = pieces.into();
+        let size = pieces.iter().map(|(_, piece)| piece.len() as u64).sum();
+        Tasks::new().spawn("upstream", async move {
+            let (mut socket, _) = listener.accept().await.unwrap();
+            assert_ne!(socket.read(&mut [0; 4096]).await.unwrap(), 0);
+            let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {size}\r\n\r\n");
+            socket.write_all(head.as_bytes()).await.unwrap();
+            for (pause, piece) in pieces {
+                tokio::time::sleep(pause).await;
+                socket.write_all(piece).await.unwrap();
+            }
+        });
+        let network = NetworkOptions { proxy: Proxy::None, ..NetworkOptions::default() };
+        let repository: Repository = "far.test/app".parse().unwrap();
+        let upstreams = vec![UpstreamOptions::new(repository.registry().clone(), url)];
+        let upstream = Upstreams::new(upstreams, network).unwrap().get(repository.registry()).unwrap();
+        let claim = Claim { digest: Digest::of(b"of no interest"), size };
+        let source = Source { upstream, repository, claim, metrics: Arc::default() };
+        source.open(enough, || ()).await.unwrap()
+    }
+
+    /// The lengths of what goes on.
+    async fn steps(mut arriving: Arriving) -> Vec<usize> {
+        let mut steps = Vec::new();
+        while let Some(pieces) = arriving.next().await.unwrap() {
+            steps.push(pieces.iter().map(Bytes::len).sum());
+        }
+        steps
+    }
+
+    const LONG: Duration = Duration::from_millis(300);
+    const NOW: Duration = Duration::ZERO;
+    const MOMENT: Duration = Duration::from_millis(1);
+
+    #[tokio::test]
+    async fn the_first_piece_goes_on_at_once_and_what_follows_is_gathered_for_a_moment() {
+        let pieces: &[(Duration, &[u8])] = &[(NOW, b"1"), (LONG, b"22"), (LONG, b"333")];
+        let lines: [(u64, &[usize]); 2] = [(ENOUGH, &[1, 2, 3]), (1, &[1, 2, 3])];
+        for (enough, want) in lines {
+            assert_eq!(steps(arriving(enough, pieces).await).await, want);
+        }
+        let many: Vec<_> = std::iter::once((LONG, &b"1"[..])).chain((0..100).map(|_| (MOMENT, &b"x"[..]))).collect();
+        let (gathered, each) =
+            (steps(arriving(ENOUGH, many.clone()).await).await, steps(arriving(1, many).await).await);
+        assert_eq!((gathered[0], gathered.iter().sum::<usize>(), each.iter().sum()), (1, 101, 101usize));
+        assert!(gathered.len() < each.len(), "{gathered:?} {each:?}");
+    }
 }

@@ -165,6 +165,11 @@ impl DiskStore {
         }
     }
 
+    /// Whether content fits as it is: nothing must go for it.
+    pub fn has_room(&self, want: Claim) -> bool {
+        self.room.missing(want.size) == 0
+    }
+
     /// A name in the spool folder that nothing has yet.
     pub(super) fn new_spool_path(&self) -> PathBuf {
         let n = self.next_spool.fetch_add(1, Ordering::Relaxed);
@@ -341,12 +346,12 @@ impl Place {
             Disposal::Quarantine => self.quarantine.take(path, &digest.hex()),
             Disposal::Delete => removal::remove(path),
         });
-        if !matches!(taken, Ok(false)) {
-            self.account.found_changed();
+        if matches!(taken, Ok(false)) {
+            return false;
         }
+        self.account.found_changed();
         match taken {
-            Ok(false) => return false,
-            Ok(true) => {
+            Ok(_) => {
                 tracing::warn!(%digest, "stored content changed on disk; it is fetched again when it is asked for");
             }
             Err(error) => tracing::error!(%digest, %error, "stored content changed on disk, and cannot be removed"),

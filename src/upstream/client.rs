@@ -140,18 +140,20 @@ impl Client {
     /// # Errors
     /// `Lied` at once when another length than `claim.size` or another beginning than `from` is announced,
     /// or the content is encoded; `TimedOut` at `deadline`; see [`UpstreamError`] and [`BlobStream`]. May
-    /// wait for its turn. Cancel safe.
+    /// wait for its turn, and calls `on_turn` when it comes. Cancel safe.
     pub(super) async fn blob_from(
         &self,
         repository: &Repository,
         claim: Claim,
         from: u64,
         deadline: Instant,
+        on_turn: impl FnOnce() + Send,
     ) -> Result<BlobStream, UpstreamError> {
         let ask = Ask { from, ..self.ask_blob(repository, claim) };
         let place = timeout_at(deadline, self.blobs.take(repository))
             .await
             .map_err(|_| UpstreamError::TimedOut { asked: ask.asked.clone() })?;
+        on_turn();
         let left = deadline.saturating_duration_since(Instant::now());
         let answer = self.call_for_stream(&ask, left).await?;
         let begins = begins_at(&answer, claim, from)?;

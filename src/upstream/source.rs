@@ -108,14 +108,18 @@ impl Upstream {
         }
     }
 
-    /// That this patience ran out, so that others wait less for the same repository.
-    pub fn was_quiet(&self, repository: &Repository) {
-        if let Source::Registry(client) = self.source.as_ref() {
+    /// The answer, if it comes within [`Self::patience`]. If it does not, others wait less for the same repository.
+    pub async fn in_patience<T>(&self, repository: &Repository, answer: impl Future<Output = T>) -> Option<T> {
+        let patience = self.patience(repository);
+        let answer = tokio::time::timeout(patience, answer).await.ok();
+        // Who had none cannot tell.
+        if let (None, false, Source::Registry(client)) = (&answer, patience.is_zero(), self.source.as_ref()) {
             client.circuit.was_quiet(repository.path());
         }
+        answer
     }
 
-    /// Whether it fails, so that one question a second goes out to it and the others fail at once.
+    /// Whether it fails, so that one question at a time goes out to it and the others fail at once.
     pub fn is_suspended(&self) -> bool {
         matches!(self.source.as_ref(), Source::Registry(client) if client.circuit.is_open())
     }
@@ -167,25 +171,29 @@ impl Upstream {
     /// # Errors
     /// As [`Upstream::blob_from`].
     pub async fn blob(&self, repository: &Repository, claim: Claim) -> Result<BlobStream, UpstreamError> {
-        self.blob_from(repository, claim, 0, Instant::now() + blob_time(claim.size)).await
+        self.blob_from(repository, claim, 0, Instant::now() + blob_time(claim.size), || ()).await
     }
 
     /// Starts to fetch a blob from byte `from` on, to be done by `deadline`.
     ///
     /// # Errors
     /// `Lied` at once when another length than `claim.size` or another beginning than `from` is announced,
-    /// or the content is encoded; see [`UpstreamError`] and [`BlobStream`]. May wait for one of 64 places.
-    /// Cancel safe.
+    /// or the content is encoded; see [`UpstreamError`] and [`BlobStream`]. May wait for one of 64 places,
+    /// and calls `on_turn` when it has one. Cancel safe.
     pub async fn blob_from(
         &self,
         repository: &Repository,
         claim: Claim,
         from: u64,
         deadline: Instant,
+        on_turn: impl FnOnce() + Send,
     ) -> Result<BlobStream, UpstreamError> {
         match self.source.as_ref() {
-            Source::Registry(client) => client.blob_from(repository, claim, from, deadline).await,
-            Source::Folder(layout) => layout.blob_from(claim, from, deadline).await,
+            Source::Registry(client) => client.blob_from(repository, claim, from, deadline, on_turn).await,
+            Source::Folder(layout) => {
+                on_turn();
+                layout.blob_from(claim, from, deadline).await
+            }
         }
     }
 

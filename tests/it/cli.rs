@@ -10,6 +10,7 @@ use http::StatusCode;
 
 use crate::pull::image;
 use crate::support::client::get;
+use crate::support::serving::free_address;
 use crate::support::sigstore::{ACCOUNTS, CertificateRequest, GITHUB, OTHER_SIGSTORE, SIGSTORE};
 use crate::support::{Misbehaviour, NastyUpstream, PathMatch};
 
@@ -310,7 +311,7 @@ async fn the_small_commands() {
 #[tokio::test]
 async fn serve_answers_is_ready_counts_and_stops_when_told() {
     let world = world().await;
-    let (port, admin) = (free_port(), free_port());
+    let (port, admin) = (free_address().port(), free_address().port());
     let config = std::fs::read_to_string(world.path("proxy.toml")).unwrap();
     let config = config.replacen("127.0.0.1:0", &format!("127.0.0.1:{port}"), 1).replacen(
         "127.0.0.1:0",
@@ -349,8 +350,4 @@ async fn serve_answers_is_ready_counts_and_stops_when_told() {
     for (key, value) in [("image", "test.assay/app:unsigned"), ("verdict", "refused"), ("rule", "acme")] {
         assert_eq!(refused[key], value, "{refused}");
     }
-}
-
-fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }

@@ -26,7 +26,7 @@ use tokio::net::TcpStream;
 
 use crate::support::cache_folder::{names, path_of};
 use crate::support::random::Random;
-use crate::support::serving::configuration;
+use crate::support::serving::{configuration, free_address};
 use crate::support::{Misbehaviour, NastyUpstream, PathMatch};
 
 /// Enough to notice when something is plainly broken; CI asks for more.
@@ -316,8 +316,7 @@ struct Server {
 
 impl Server {
     async fn start(home: &Path, cache: &Path, upstream: &NastyUpstream) -> Self {
-        let port = || std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let (address, admin) = (port(), port());
+        let (address, admin) = (free_address(), free_address());
         let log = "[log]\nformat = \"json\"\nlevel = \"debug\"\naccess = false\n";
         let config = configuration(address, admin, upstream, cache) + log;
         std::fs::write(home.join("proxy.toml"), config).unwrap();

@@ -227,6 +227,31 @@ async fn what_is_only_watched_keeps_its_verdict_while_upstream_is_away() {
     }
 }
 
+/// Who asked during an outage still waits for an answer; who asks five seconds later has one at once.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_look_that_hung_does_not_undo_a_later_one() {
+    let (upstream, signer) = (NastyUpstream::start().await, Signer::generate().unwrap());
+    let audit = Enforcement::Audit(demand(&[&signer]));
+    let mut setup = Setup::new(Policy::new(vec![rule("lax", "**", audit)], None));
+    setup.limits.deadline = Duration::from_secs(12);
+    let proxy = setup.start(&upstream).await;
+    let image = ImageBuilder::new("Hello").build();
+    upstream.registry().push_image("app", "1.0", &image);
+    upstream.registry().push_artefact("app", &signer.bundle(&image.index));
+    upstream.misbehave(PathMatch::referrers(), Misbehaviour::StallBeforeHeaders);
+    let path = proxy.manifest_path("app", &image.index.digest.to_string());
+    let later = async {
+        tokio::time::sleep(Duration::from_millis(5500)).await;
+        upstream.behave();
+        get(proxy.address, &path).await
+    };
+    let (hung, later) = tokio::join!(get(proxy.address, &path), later);
+    assert!(later.header("assay-verdict").starts_with("verified"), "{}", later.header("assay-verdict"));
+    assert!(hung.header("assay-verdict").starts_with("verified"), "{}", hung.header("assay-verdict"));
+    let now = get(proxy.address, &path).await;
+    assert!(now.header("assay-verdict").starts_with("verified"), "{}", now.header("assay-verdict"));
+}
+
 /// A minute's crowd in a few seconds: the number of questions depends on the time, not on the crowd.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_upstream_that_fails_is_not_hammered() {
@@ -245,7 +270,7 @@ async fn an_upstream_that_fails_is_not_hammered() {
             assert!(new.iter().all(|got| got.status.is_server_error()), "{name}: {:?}", new[0].status);
             assert!(known.iter().all(|got| got.body == world.image.index.bytes), "{name}");
         }
-        // Some one a second, and one more for the time that has begun, and for who was let through first.
+        // One each 0.8 s less the head start at most, and one more for the time that has begun, and for who was let through first.
         let most = started.elapsed().as_secs_f64() / 0.7 + 2.0;
         let asked = world.upstream.requests().len();
         assert!(asked as f64 <= most, "{name}: {asked} questions in {:?}", started.elapsed());

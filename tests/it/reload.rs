@@ -14,7 +14,7 @@ use rustls::{ClientConfig, RootCertStore};
 use crate::pull::image;
 use crate::support::client::get;
 use crate::support::proxy::signed_by;
-use crate::support::serving::{Launch, Serving};
+use crate::support::serving::{Launch, Serving, free_address};
 use crate::support::{Gate, Misbehaviour, NastyUpstream, PathMatch, Proxy, REGISTRY, Setup, TestCa};
 
 async fn stocked(signer: &Signer, greeting: &str) -> (NastyUpstream, BuiltImage) {
@@ -128,7 +128,7 @@ async fn a_question_to_another_upstream_does_not_wait_for_the_answer_of_the_one_
 #[tokio::test]
 async fn it_starts_while_its_upstream_is_away() {
     let upstream = NastyUpstream::start().await;
-    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let nobody = free_address();
     let launch = Launch::new(&upstream, &Signer::generate().unwrap().public_key_pem());
     let serving = launch.with(&upstream.url(), &format!("http://{nobody}")).start().await;
     assert_eq!(status(&serving).await, StatusCode::BAD_GATEWAY);

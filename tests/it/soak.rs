@@ -35,9 +35,10 @@ const LAYER: usize = 1_500_000;
 const ROOM: &str = "50MiB";
 /// So many images are asked for at a time; which ones they are moves on.
 const FASHION: u64 = 12;
-/// After upstream is well again, until it must be seen to be: a circuit asks once a second.
+/// After upstream is well again, until it must be seen to be: a circuit asks each 0.8 s.
 const HEALED: Duration = Duration::from_secs(5);
-/// The same after it said nothing: who asked then is still waited for, and who asks for the same joins.
+/// The same after it said nothing: who asked then is still waited for, and who asks for the same joins for some seconds
+/// and then asks anew, each part of an image in its turn.
 const HEARD_AGAIN: Duration = Duration::from_secs(40);
 /// A client's, with an upstream that says nothing.
 const PATIENCE: Duration = Duration::from_secs(25);

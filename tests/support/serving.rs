@@ -4,6 +4,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -58,12 +59,24 @@ listen = "{admin}"
     )
 }
 
+/// Where nobody listens. Not one of those that the kernel hands out: until the program listens there, a connection
+/// of another test could have got it.
+pub fn free_address() -> SocketAddr {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let begin = (std::process::id() % 200) as u16 * 100;
+    loop {
+        let port = 10_000 + begin.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)) % 20_000;
+        if let Ok(listener) = TcpListener::bind(("127.0.0.1", port)) {
+            return listener.local_addr().unwrap();
+        }
+    }
+}
+
 impl Launch {
     /// In front of an upstream, which it calls `test.assay`, with one rule about everything for one key.
     pub fn new(upstream: &NastyUpstream, key: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let port = || TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let (server, admin) = (port(), port());
+        let (server, admin) = (free_address(), free_address());
         let config = configuration(server, admin, upstream, &folder.path().join("cache"));
         let program = env!("CARGO_BIN_EXE_assay").to_owned();
         let launch = Self { folder, server, admin, program, passed: None, environment: Vec::new() };

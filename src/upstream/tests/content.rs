@@ -157,7 +157,7 @@ async fn a_blob_has_its_claimed_length_or_an_error() {
 async fn rest(reply: impl Fn() -> Reply + Send + Sync + 'static) -> Result<Vec<u8>, UpstreamError> {
     let fake = Fake::start(move |_| reply()).await;
     let deadline = tokio::time::Instant::now() + Duration::from_secs(5);
-    let mut stream = upstream(&fake).blob_from(&repository(), claim(b"content"), 3, deadline).await?;
+    let mut stream = upstream(&fake).blob_from(&repository(), claim(b"content"), 3, deadline, || ()).await?;
     assert_eq!(fake.seen()[0].headers["range"], "bytes=3-");
     let mut bytes = Vec::new();
     while let Some(chunk) = stream.next().await {
