@@ -239,7 +239,7 @@ async fn a_look_that_hung_does_not_undo_a_later_one() {
     upstream.registry().push_image("app", "1.0", &image);
     upstream.registry().push_artefact("app", &signer.bundle(&image.index));
     upstream.misbehave(PathMatch::referrers(), Misbehaviour::StallBeforeHeaders);
-    let path = proxy.manifest_path("app", &image.index.digest.to_string());
+    let path = proxy.manifest_path("app", image.index.digest);
     let later = async {
         tokio::time::sleep(Duration::from_millis(5500)).await;
         upstream.behave();
